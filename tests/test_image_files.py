@@ -118,10 +118,10 @@ class TestFind:
     ) -> None:
         path = photo(tmp_path / "photos" / place)
         folder = ImageFolder(tmp_path / "photos")
-        found = folder.find(filename, None)
-        assert found is not None
-        assert found.samefile(path)
-        assert folder.keeps_folder(filename, found) is keeps
+        image = folder.find(filename, None)
+        assert image is not None
+        assert image.samefile(path)
+        assert folder.keeps_folder(filename, image) is keeps
 
     @pytest.mark.parametrize("name", [" a.jpg", "a.jpg ", "sub/ a.jpg"])
     def test_white_space_around_the_name_of_a_file(self, tmp_path: Path, name: str) -> None:
@@ -190,7 +190,7 @@ DATE = chunk(b"tEXt", b"date:create\x002024-01-01")
 class TestHeaderSize:
     @pytest.mark.parametrize("place", ["before", "behind"])
     @pytest.mark.parametrize(
-        ("found", "turns"),
+        ("chunks", "turns"),
         [
             *((EXIF, True), (XMP, True), (PACKED_XMP, True), (PROFILE, True), (TEXT_PROFILE, True)),
             *((DATE + PROFILE, True), (BAD_PROFILE, False), (DATE, False)),
@@ -198,9 +198,9 @@ class TestHeaderSize:
         ids=["exif", "xmp", "packed xmp", "profile", "text profile", "last", "bad", "date"],
     )
     def test_png_is_as_the_training_loader_shows_it(
-        self, tmp_path: Path, place: str, found: bytes, turns: bool
+        self, tmp_path: Path, place: str, chunks: bytes, turns: bool
     ) -> None:
-        path = png(tmp_path / "a.png", **{place: found})
+        path = png(tmp_path / "a.png", **{place: chunks})
         height, width = read_image(str(path), "BGR").shape[:2]
         assert header_size(path) == (width, height) == ((30, 40) if turns else (40, 30))
 
@@ -429,12 +429,12 @@ def test_only_two_modules_open_images() -> None:
     """Others would read 16 bits, transparency or EXIF otherwise; both call `to_rgb`."""
     root = Path(__file__).parents[1]
     opens = {"Image.open", "PIL.Image.open", "cv2.imread", "read_image", "utils.read_image"}
-    found = {
+    paths = {
         path.relative_to(root).as_posix()
         for folder in ("project", "scripts", "configs")
         for path in (root / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in opens
     }
-    benchmarks = {each for each in found if each.startswith("scripts/benchmarks/")}
-    assert found - benchmarks == {"project/roilab/image_files.py", "project/roilab/app/uploads.py"}
+    benchmarks = {path for path in paths if path.startswith("scripts/benchmarks/")}
+    assert paths - benchmarks == {"project/roilab/image_files.py", "project/roilab/app/uploads.py"}

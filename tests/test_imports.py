@@ -44,9 +44,9 @@ def room_of(module: str) -> str:
 
 
 def layer_of(room: str) -> int:
-    found = [index for index, rooms in enumerate(LAYERS) if room in rooms]
-    assert found, f"room {room!r} has no place in the house: add it to LAYERS"
-    return found[0]
+    indices = [index for index, rooms in enumerate(LAYERS) if room in rooms]
+    assert indices, f"room {room!r} has no place in the house: add it to LAYERS"
+    return indices[0]
 
 
 def imported(tree: ast.AST, module: str) -> Iterator[str]:
@@ -64,36 +64,36 @@ def imported(tree: ast.AST, module: str) -> Iterator[str]:
 def violations(module: str, source: str) -> list[str]:
     """What a module of the package does against the rule, in words."""
     tree, room = ast.parse(source), room_of(module)
-    found = []
+    problems = []
     for name in imported(tree, module):
         top, _, rest = name.partition(".")
         target = rest.partition(".")[0]
         if top in OUTSIDE:
-            found.append(f"imports {name} from outside the package")
+            problems.append(f"imports {name} from outside the package")
         if top == "argparse" and room != "cli":
-            found.append("imports argparse")
+            problems.append("imports argparse")
         if room in PURE and top in HEAVY:
-            found.append(f"a pure room imports {name}")
+            problems.append(f"a pure room imports {name}")
         standard = top in sys.stdlib_module_names or top == "roilab"
         if room in PURE and not standard and top not in (PURE_MAY if room != "via" else ()):
-            found.append(f"a pure room imports {name}, which is not in its list")
+            problems.append(f"a pure room imports {name}, which is not in its list")
         # `from roilab import __version__` names no room.
         if top == "roilab" and target and not target.startswith("__"):
-            found += layering(room, target)
+            problems += layering(room, target)
     for node in ast.walk(tree):
         name = getattr(node, "id", None) or getattr(node, "attr", None)
         if isinstance(node, ast.ImportFrom):
             name = next((a.name for a in node.names if a.name in CATALOGS), None)
         if name in CATALOGS and room != "data":
-            found.append(f"touches {name}")
+            problems.append(f"touches {name}")
         if room != "cli" and isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
-            found.append("prints")
-    found += [
+            problems.append("prints")
+    problems += [
         f"line {node.lineno} does something when imported"
         for node in tree.body
         if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
     ]
-    return found
+    return problems
 
 
 def layering(room: str, target: str) -> list[str]:

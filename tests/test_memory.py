@@ -53,10 +53,10 @@ def root(folder: Path, files: dict[str, str]) -> Path:
 def test_the_least_of_what_is_free_and_of_the_control_groups(
     files: dict[str, str], left: int, why: str, tmp_path: Path
 ) -> None:
-    found = available(root(tmp_path, files))
-    assert found is not None
-    assert found[0] == left
-    assert why in found[1]
+    memory = available(root(tmp_path, files))
+    assert memory is not None
+    assert memory[0] == left
+    assert why in memory[1]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_where_nothing_says_so_it_is_not_known(tmp_path: Path) -> None:
 
 
 def test_of_this_machine_it_is_less_than_all() -> None:
-    found = available()
-    assert found is None or found[0] > 0
+    memory = available()
+    assert memory is None or memory[0] > 0
     assert gigabytes(16_900_000_000) == "16.9 GB"
     assert gigabytes(3_000_000) == "3 MB"

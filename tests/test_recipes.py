@@ -106,8 +106,8 @@ class TestLazyLeaves:
     def test_model_and_optimizer(self, name: str, path: str, classes: int) -> None:
         ours = config.to_plain_data(load(name, classes))
         theirs = config.to_plain_data(upstream(path))
-        found = differing(ours["model"], theirs["model"])
-        assert found <= MODEL_DIFFERENCES.keys()
+        differences = differing(ours["model"], theirs["model"])
+        assert differences <= MODEL_DIFFERENCES.keys()
         poolers = [v for k, v in ours["model"]["roi_heads"].items() if k.endswith("_pooler")]
         assert len(poolers) == 2
         assert all(POOLER_IS.items() <= pooler.items() for pooler in poolers)
@@ -192,22 +192,22 @@ BUILT_DIFFERENCES = {
 
 def settings(model: nn.Module) -> dict[str, Any]:
     """Each number, text and flag that the parts of a model hold, and which parameters learn."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, module in model.named_modules():
         if "_pooler" not in name:
-            found |= {f"{name}.{key}": value for key, value in plain_attributes(module).items()}
-    found |= {f"{name} learns": p.requires_grad for name, p in model.named_parameters()}
-    return found | {f"{name} is": tuple(value.shape) for name, value in model.state_dict().items()}
+            values |= {f"{name}.{key}": value for key, value in plain_attributes(module).items()}
+    values |= {f"{name} learns": p.requires_grad for name, p in model.named_parameters()}
+    return values | {f"{name} is": tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 def plain_attributes(thing: Any) -> dict[str, Any]:
-    found = {}
+    attributes = {}
     for key, value in vars(thing).items():
         if type(value).__module__.startswith("detectron2") and not isinstance(value, nn.Module):
-            found |= {f"{key}.{name}": each for name, each in plain_attributes(value).items()}
+            attributes |= {f"{key}.{name}": part for name, part in plain_attributes(value).items()}
         elif not key.startswith("_") and (plain := listed(value)) is not NotImplemented:
-            found[key] = plain
-    return found
+            attributes[key] = plain
+    return attributes
 
 
 def listed(value: Any) -> Any:
@@ -237,8 +237,8 @@ class TestYamlRecipes:
             models = config.build(cfg.model, "model"), build_from_yaml(theirs)
         a, b = map(settings, models)
         missing = object()
-        found = {key for key in a | b if a.get(key, missing) != b.get(key, missing)}
-        assert found <= BUILT_DIFFERENCES.keys()
+        differences = {key for key in a | b if a.get(key, missing) != b.get(key, missing)}
+        assert differences <= BUILT_DIFFERENCES.keys()
         assert not models[0].backbone.bottom_up.stem.conv1.weight.requires_grad
         for task in ("box", "mask" if "mask" in path else "keypoint"):
             ours, stock = (getattr(model.roi_heads, f"{task}_pooler") for model in models)
@@ -270,9 +270,11 @@ class TestYamlRecipes:
         cfg, theirs = load(name, classes, schedule), read_yaml(path)
         train, test = cfg.dataloader.train, cfg.dataloader.test
         for node, is_train in ((train, True), (test, False)):
-            built = [config.build(each, "augmentation") for each in node.augmentations]
+            built = [config.build(entry, "augmentation") for entry in node.augmentations]
             stock = build_augmentation(theirs, is_train)
-            assert [augmentation(each) for each in built] == [augmentation(each) for each in stock]
+            assert [augmentation(thing) for thing in built] == [
+                augmentation(thing) for thing in stock
+            ]
         assert not theirs.INPUT.CROP.ENABLED
         assert annotations_for(cfg.model)["masks"] == theirs.MODEL.MASK_ON
         assert annotations_for(cfg.model)["keypoints"] == theirs.MODEL.KEYPOINT_ON
@@ -290,11 +292,11 @@ class TestYamlRecipes:
 
 
 def augmentation(thing: T.Augmentation) -> tuple[str, dict[str, Any]]:
-    found = plain_attributes(thing)
-    if len(set(found.get("short_edge_length", ()))) == 1:
+    attributes = plain_attributes(thing)
+    if len(set(attributes.get("short_edge_length", ()))) == 1:
         # One length is the same as a range of one.
-        found = {k: v for k, v in found.items() if k not in ("is_range", "sample_style")}
-    return type(thing).__name__, found
+        attributes = {k: v for k, v in attributes.items() if k not in ("is_range", "sample_style")}
+    return type(thing).__name__, attributes
 
 
 @pytest.mark.parametrize("depth", [50, 101])
@@ -313,9 +315,9 @@ def test_masks_and_keypoints_are_the_keypoint_recipe_with_a_mask_branch(
 
 def test_point_rend_is_the_mask_recipe_with_its_head() -> None:
     ours = config.to_plain_data(load("point_rend_R_50_FPN_1x", 80))
-    found = differing(ours, config.to_plain_data(load("mask_rcnn_R_50_FPN_1x", 80)))
+    differences = differing(ours, config.to_plain_data(load("mask_rcnn_R_50_FPN_1x", 80)))
     expected = ("model.roi_heads.mask_", "weights.", "train.output_dir")
-    assert all(key.startswith(expected) for key in found)
+    assert all(key.startswith(expected) for key in differences)
 
 
 @pytest.mark.parametrize("path", sorted(Path("configs").glob("*.py")), ids=lambda path: path.stem)

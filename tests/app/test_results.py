@@ -83,7 +83,7 @@ def test_names_are_kept_to_the_byte(tmp_path: Path, name: str) -> None:
     run = replace(RUN, classes=(name,), category_ids=(1,))
     files = Downloads(run, [shot(name, 5)], {name: prediction}, {})
     (image,) = json.loads(files.json())["images"]
-    assert {image["file_name"], *(each["class"] for each in image["instances"])} == {name}
+    assert {image["file_name"], *(instance["class"] for instance in image["instances"])} == {name}
     for row in csv.DictReader(io.StringIO(files.csv().decode(), newline="")):
         assert row["file_name"] == row["class"] == name
     coco = json.loads(files.coco())
@@ -114,7 +114,7 @@ def test_frames_have_their_places_and_tracks() -> None:
         ("walk.mp4", 0, 0.0),
         ("walk.mp4", 1, 0.04),
     ]
-    assert [each["track"] for each in rows[1]["instances"]] == [7, 3]
+    assert [instance["track"] for instance in rows[1]["instances"]] == [7, 3]
     coco = json.loads(files.coco())
     assert [image["file_name"] for image in coco["images"]] == names
 

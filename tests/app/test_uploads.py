@@ -164,11 +164,11 @@ def test_spoilt_images_are_images_or_mistakes(
 @example("con.png")
 @example("x" * 5000 + ".jpeg")
 def test_names_lead_nowhere(name: str) -> None:
-    for made in (uploads.clean_name(name), uploads.stem_of(name)):
-        assert 0 < len(made) <= 80
-        assert not set(made) & set("/\\\0\n\r\t\x1b\u202e")
-        assert not made.startswith(".")
-        made.encode()
+    for file_name in (uploads.clean_name(name), uploads.stem_of(name)):
+        assert 0 < len(file_name) <= 80
+        assert not set(file_name) & set("/\\\0\n\r\t\x1b\u202e")
+        assert not file_name.startswith(".")
+        file_name.encode()
     assert uploads.clean_name(uploads.clean_name(name)) == uploads.clean_name(name)
     assert not set(uploads.stem_of(name)) & set(" .:*?\"<>|'")
 
@@ -181,10 +181,10 @@ def test_names_stay_what_they_can() -> None:
 
 @given(st.lists(st.sampled_from(["a.png", "a-2.png", "b/a.png", "", "a", "a-2"])))
 def test_no_two_names_are_alike(names: list[str]) -> None:
-    made = uploads.distinct(names)
-    assert len(made) == len(set(made)) == len(names)
+    unique_names = uploads.distinct(names)
+    assert len(unique_names) == len(set(unique_names)) == len(names)
     if len(set(map(uploads.clean_name, names))) == len(names):
-        assert made == [uploads.clean_name(name) for name in names]
+        assert unique_names == [uploads.clean_name(name) for name in names]
 
 
 @pytest.mark.parametrize(

@@ -59,13 +59,13 @@ class Page:
         """How many are there, whole."""
         script = """
             const pictures = [...document.querySelectorAll('[data-testid="stImage"] img')];
-            return pictures.filter(each => each.complete && each.naturalWidth).length;
+            return pictures.filter(picture => picture.complete && picture.naturalWidth).length;
         """
         return self.driver.execute_script(script)
 
     def videos(self) -> list[int]:
         """The widths of those that play."""
-        script = "return [...document.querySelectorAll('video')].map(each => each.videoWidth)"
+        script = "return [...document.querySelectorAll('video')].map(video => video.videoWidth)"
         return self.driver.execute_script(script)
 
     def upload(self, *files: Path) -> None:
@@ -81,8 +81,8 @@ class Page:
 
     def click(self, selector: str, text: str) -> None:
         """Click what ends in a text, when it is there."""
-        until(lambda: [each for each in self.all(selector) if each.text.endswith(text)])
-        next(each for each in self.all(selector) if each.text.endswith(text)).click()
+        until(lambda: [element for element in self.all(selector) if element.text.endswith(text)])
+        next(element for element in self.all(selector) if element.text.endswith(text)).click()
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_upload_slider_download(
     data = json.loads(downloaded(downloads, "trained_predictions.json").read_text())
     (image,) = data["images"]
     assert image["file_name"] == "street.jpg"
-    shown = [[each["class"], each["score"]] for each in image["instances"]]
+    shown = [[instance["class"], instance["score"]] for instance in image["instances"]]
     assert [[row[0], pytest.approx(float(row[1]))] for row in page.rows()] == shown
 
     page.click("button", "VIA project")
@@ -198,7 +198,7 @@ def test_it_fits_the_window_and_asks_no_one_else(
     )
     assert wide <= window
     asked = page.driver.execute_script(
-        "return performance.getEntriesByType('resource').map(each => each.name)"
+        "return performance.getEntriesByType('resource').map(entry => entry.name)"
     )
     assert asked
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []

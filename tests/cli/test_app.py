@@ -116,9 +116,9 @@ def scores(app: AppTest, table: int = 0) -> list[float]:
 def median_of(app: AppTest) -> float:
     """A score that some instances reach and some do not, on the slider's grid."""
     app.slider(key="threshold").set_value(0.0).run()
-    found = scores(sound(app))
-    middle = round(float(np.median(found)), 2)
-    assert min(found) < middle <= max(found)
+    instance_scores = scores(sound(app))
+    middle = round(float(np.median(instance_scores)), 2)
+    assert min(instance_scores) < middle <= max(instance_scores)
     return middle
 
 
@@ -238,7 +238,7 @@ def test_downloads_hold_what_is_shown(
     first, second = json.loads(data)["images"]
     assert name == "new_predictions.json"
     assert [image["file_name"] for image in (first, second)] == [file.name for file in files]
-    assert [each["score"] for each in first["instances"]] == pytest.approx(shown)
+    assert [instance["score"] for instance in first["instances"]] == pytest.approx(shown)
     count = len(first["instances"]) + len(second["instances"])
     assert len(json.loads(saved["new/COCO"][1])["annotations"]) == count
 
@@ -248,7 +248,7 @@ def test_downloads_hold_what_is_shown(
     assert set(images) == {file.name for file in files}
     for file, image in zip(files, (first, second), strict=True):
         assert images[file.name].size == file.stat().st_size
-        instances = {each.attributes["instance"] for each in images[file.name].regions}
+        instances = {region.attributes["instance"] for region in images[file.name].regions}
         assert len(instances) == len(image["instances"])
 
 
@@ -280,8 +280,8 @@ def test_a_video_is_drawn_and_its_frames_are_looked_at(
     assert [(row["file_name"], row["frame"]) for row in frames] == [
         ("walk.mp4", index) for index in range(6)
     ]
-    assert [each["score"] for each in frames[5]["instances"]] == pytest.approx(shown)
-    tracks = [[each["track"] for each in row["instances"]] for row in frames]
+    assert [instance["score"] for instance in frames[5]["instances"]] == pytest.approx(shown)
+    tracks = [[instance["track"] for instance in row["instances"]] for row in frames]
     assert any(tracks)
     assert [how["colours"] for how in calls.drawn[:6]] == tracks
     assert calls.drawn[-1]["colours"] == tracks[5]

@@ -14,7 +14,7 @@ MASK, KEYPOINT = "configs/figures_mask.py", "configs/figures_keypoint.py"
 
 
 def call(*arguments: object) -> int:
-    return main([str(each) for each in arguments])
+    return main([str(argument) for argument in arguments])
 
 
 def test_show_prints_what_can_be_loaded_again(capsys, tmp_path) -> None:

@@ -59,12 +59,12 @@ def of_training(path: Path, folder: Path, skeleton: str | None) -> tuple[dict[st
     )
     total = len(dataset) + dataset.missing
     rows = dataset.coco_json()["annotations"]
-    objects = [each for each in rows if not each["iscrowd"]]
+    objects = [row for row in rows if not row["iscrowd"]]
     scored = counts(
         total,
-        Counter(dataset.classes[each["category_id"] - 1] for each in objects),
+        Counter(dataset.classes[row["category_id"] - 1] for row in objects),
         len(rows) - len(objects),
-        sum(v > 0 for each in objects for v in each.get("keypoints", ())[2::3]),
+        sum(v > 0 for row in objects for v in row.get("keypoints", ())[2::3]),
     )
     seen: Counter[str] = Counter()
     boxes: Boxes = []
@@ -77,23 +77,23 @@ def of_training(path: Path, folder: Path, skeleton: str | None) -> tuple[dict[st
             if has_keypoints and len(instances):
                 keypoints += int((instances.gt_keypoints.tensor[..., 2] > 0).sum())
     crowds = sum(a.get("iscrowd", 0) for r in dataset.records for a in r["annotations"])
-    found = {"evaluate": scored, "training": counts(total, seen, crowds, keypoints)}
-    return found, sorted(boxes)
+    by_command = {"evaluate": scored, "training": counts(total, seen, crowds, keypoints)}
+    return by_command, sorted(boxes)
 
 
 def of_check(script: Script, path: Path, options: list[Any], out: Path) -> Counts:
     done = script("data", "check", path, *options, "--json", out, status=None)
-    (found,) = json.loads(out.read_text(encoding="utf-8"))["files"]
-    assert done.returncode == any(each["severity"] == "error" for each in found["problems"])
-    return counts(found["images"], found["classes"], found["crowds"], found["keypoints"])
+    (report,) = json.loads(out.read_text(encoding="utf-8"))["files"]
+    assert done.returncode == any(problem["severity"] == "error" for problem in report["problems"])
+    return counts(report["images"], report["classes"], report["crowds"], report["keypoints"])
 
 
 def of_stats(script: Script, path: Path, options: list[Any], out: Path) -> Counts:
     script("data", "stats", path, *options, "--json", out)
-    found = json.loads(out.read_text(encoding="utf-8"))
-    classes = {name: each["instances"] for name, each in found["classes"].items()}
-    keypoints = sum(seen + hidden for seen, hidden, _ in found["keypoints"].values())
-    return counts(found["images"], classes, found["crowds"], keypoints)
+    stats = json.loads(out.read_text(encoding="utf-8"))
+    classes = {name: of_class["instances"] for name, of_class in stats["classes"].items()}
+    keypoints = sum(seen + hidden for seen, hidden, _ in stats["keypoints"].values())
+    return counts(stats["images"], classes, stats["crowds"], keypoints)
 
 
 def of_draw(
@@ -106,13 +106,13 @@ def of_draw(
     totals = {"images": 0, "keypoints": 0}
     boxes: Boxes = []
 
-    def draw(pixels: np.ndarray, **given: Any) -> np.ndarray:
-        drawn.update(given["labels"])
+    def draw(pixels: np.ndarray, **arguments: Any) -> np.ndarray:
+        drawn.update(arguments["labels"])
         totals["images"] += 1
-        pairs = zip(given["labels"], given["boxes"].tolist(), strict=True)
+        pairs = zip(arguments["labels"], arguments["boxes"].tolist(), strict=True)
         boxes.extend(box for name, box in pairs if not name.endswith(" (crowd)"))
-        if given["keypoints"] is not None:
-            totals["keypoints"] += int((given["keypoints"][..., 2] > 0).sum())
+        if arguments["keypoints"] is not None:
+            totals["keypoints"] += int((arguments["keypoints"][..., 2] > 0).sum())
         return pixels[:8, :8]
 
     monkeypatch.setattr(command, "draw_instances", draw)
@@ -122,8 +122,8 @@ def of_draw(
     script("data", "draw", path, *options, "--output", out, "--limit", 10**6, status=None)
     crowds = {name: n for name, n in drawn.items() if name.endswith(" (crowd)")}
     classes = {name: n for name, n in drawn.items() if name not in crowds}
-    found = counts(totals["images"], classes, sum(crowds.values()), totals["keypoints"])
-    return found, sorted(boxes)
+    counted = counts(totals["images"], classes, sum(crowds.values()), totals["keypoints"])
+    return counted, sorted(boxes)
 
 
 def of_split(script: Script, path: Path, options: list[Any], out: Path) -> Counts | None:
@@ -162,14 +162,14 @@ def compare(script: Script, monkeypatch, tmp_path: Path) -> Callable[..., Counts
         options = ["--images", folder, "--default-class", CLASS]
         options += ["--skeleton", skeleton] if skeleton else []
         checked = of_check(script, path, options, out / "check.json")
-        found, trained = of_training(path, folder, skeleton)
+        totals, trained = of_training(path, folder, skeleton)
         if skeleton is None:
             # Commands take COCO's skeleton by themselves where it fits; training only if asked.
-            found = {
-                name: each | {"keypoints": checked["keypoints"]} for name, each in found.items()
+            totals = {
+                name: row | {"keypoints": checked["keypoints"]} for name, row in totals.items()
             }
-        found["stats"] = of_stats(script, path, options, out / "stats.json")
-        found["draw"], drawn = of_draw(script, path, options, out / "sheets", monkeypatch)
+        totals["stats"] = of_stats(script, path, options, out / "stats.json")
+        totals["draw"], drawn = of_draw(script, path, options, out / "sheets", monkeypatch)
         if skeleton is not None or not checked["keypoints"]:
             assert np.allclose(np.reshape(drawn, (-1, 4)), np.reshape(trained, (-1, 4)), atol=1e-3)
         # A VIA project, which both write, has no crowds.
@@ -180,7 +180,7 @@ def compare(script: Script, monkeypatch, tmp_path: Path) -> Callable[..., Counts
         ):
             if written is not None:
                 assert written == without, name
-        assert found == dict.fromkeys(found, checked)
+        assert totals == dict.fromkeys(totals, checked)
         return checked
 
     return call
@@ -189,7 +189,7 @@ def compare(script: Script, monkeypatch, tmp_path: Path) -> Callable[..., Counts
 def write_images(annotations: via.Annotations, folder: Path) -> None:
     """An image for every entry, as large as the file states, else as its regions reach."""
     for record in annotations.images:
-        boxes = [via.bounds(each.shape) for each in record.regions]
+        boxes = [via.bounds(region.shape) for region in record.regions]
         size = (int(max([8.0, *(b[2] for b in boxes)])), int(max([8.0, *(b[3] for b in boxes)])))
         if record.coco is not None and record.coco.size is not None:
             size = record.coco.size
@@ -208,19 +208,19 @@ def test_real_files(path: Path, tmp_path: Path, script: Script, compare, monkeyp
         return
     write_images(annotations, tmp_path)
     try:
-        found = compare(path, tmp_path, None)
+        counted = compare(path, tmp_path, None)
     except UserError:  # of training
         script("data", "check", path, "--images", tmp_path, "--default-class", CLASS, status=1)
         return
-    if found["classes"].get("person"):
+    if counted["classes"].get("person"):
         compare(path, tmp_path, "coco_person")
 
 
 @pytest.mark.parametrize("skeleton", [None, "coco_person"])
 def test_a_via_project(skeleton: str | None, figures: FiguresPaths, compare) -> None:
-    found = compare(figures.train, figures.train.parent, skeleton)
-    assert found["images"] == 6
-    assert found["keypoints"] > 0
+    counted = compare(figures.train, figures.train.parent, skeleton)
+    assert counted["images"] == 6
+    assert counted["keypoints"] > 0
 
 
 def test_a_coco_file(tmp_path: Path, compare) -> None:
@@ -242,7 +242,7 @@ def test_a_coco_file(tmp_path: Path, compare) -> None:
             {"id": number, "file_name": name, "width": 40, "height": 30}
             for number, name in ((1, "a.png"), (2, "b.png"))
         ],
-        "annotations": [person | {"id": n} | each for n, each in enumerate(rows, 1)],
+        "annotations": [person | {"id": n} | row for n, row in enumerate(rows, 1)],
         "categories": [
             {"id": 1, "name": "person", "keypoints": list(COCO_PERSON.keypoints)},
             {"id": 2, "name": "car"},
@@ -250,5 +250,5 @@ def test_a_coco_file(tmp_path: Path, compare) -> None:
     }
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    found = compare(path, tmp_path, "coco_person")
-    assert found == counts(2, {"person": 2, "car": 1}, 1, 2)
+    counted = compare(path, tmp_path, "coco_person")
+    assert counted == counts(2, {"person": 2, "car": 1}, 1, 2)

@@ -62,8 +62,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         via.Region(1, via.Rect(1, 1, 9, 9), {"kind": "person"}),
     )
     images = [
-        via.ImageRecord(str(number), f"{number}.png", size, each)
-        for number, (size, each) in enumerate(zip(sizes, (regions, (), two), strict=True))
+        via.ImageRecord(str(number), f"{number}.png", size, shapes)
+        for number, (size, shapes) in enumerate(zip(sizes, (regions, (), two), strict=True))
     ]
     names = ("kind", "id", "part", "seen")
     declared = {name: via.Attribute(name) for name in names}
@@ -111,13 +111,13 @@ class TestCheck:
         findings, printed = check(*options)
         assert findings["classes"] == {"man": 3}
         assert findings["keypoints"] == 0
-        assert [each["severity"] for each in findings["problems"]] == ["warning", "note"]
+        assert [problem["severity"] for problem in findings["problems"]] == ["warning", "note"]
         assert "0 errors, 1 warning, 1 note" in printed
 
     def test_cocos_skeleton_is_taken_where_it_fits(self, check: Command) -> None:
         named, _ = check("--skeleton", "coco_person")
-        found, printed = check()
-        assert found == named
+        findings, printed = check()
+        assert findings == named
         assert "skeleton: coco_person" in printed
 
     def test_class_attribute_has_to_be_named(self, check: Command) -> None:
@@ -138,7 +138,7 @@ class TestCheck:
             ]
         findings, printed = check("--class-attribute", "kind", status=1)
         assert (findings["regions"], findings["empty_images"]) == (7, 0)
-        problem = next(each for each in findings["problems"] if each["severity"] == "error")
+        problem = next(row for row in findings["problems"] if row["severity"] == "error")
         assert (problem["image"], problem["region"]) == ("1.png", 0)
         assert problem["file"] == "via.json"
         assert "error: 1.png, region 0" in printed
@@ -149,12 +149,12 @@ class TestCheck:
         Path("1.png").write_bytes(Path("1.png").read_bytes()[:60])
         Image.new("RGB", (20, 60)).save("2.png")
         findings, _ = check("--class-attribute", "kind", status=1)
-        found = [
-            (each["severity"], each["image"], each["region"])
-            for each in findings["problems"]
-            if each["image"] is not None
+        problems = [
+            (problem["severity"], problem["image"], problem["region"])
+            for problem in findings["problems"]
+            if problem["image"] is not None
         ]
-        assert found == [
+        assert problems == [
             ("error", "0.png", None),
             ("error", "1.png", None),
             ("warning", "2.png", None),  # another size in bytes
@@ -183,7 +183,8 @@ class TestCheck:
             entries[2]["regions"][1]["shape_attributes"]["x"] = 60
         findings, _ = check("--skeleton", "coco_person", status=1)
         assert [
-            (each["severity"], each["image"], each["region"]) for each in findings["problems"]
+            (problem["severity"], problem["image"], problem["region"])
+            for problem in findings["problems"]
         ] == [("error", "0.png", 1), ("warning", "2.png", 1)]
         assert "left out" in findings["problems"][0]["message"]
         assert (findings["instances"], findings["classes"]) == (3, {"person": 3})
@@ -200,11 +201,11 @@ class TestCheck:
         grey = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) % 4096
         Image.fromarray(grey).save("0.png")
         findings, said = check("--class-attribute", "kind")
-        (found,) = [each for each in findings["problems"] if "16 bits" in each["message"]]
-        assert found["severity"] == "warning"
-        assert found["message"].startswith("1 of 3 images looked at")
+        (warning,) = [row for row in findings["problems"] if "16 bits" in row["message"]]
+        assert warning["severity"] == "warning"
+        assert warning["message"].startswith("1 of 3 images looked at")
         assert "likely hold 12 bits" in said
-        assert "datasets/README.md" in found["remedy"]
+        assert "datasets/README.md" in warning["remedy"]
 
     def test_two_entries_of_one_image(self, check: Command) -> None:
         content = json.loads(Path("via.json").read_text(encoding="utf-8"))
@@ -215,12 +216,12 @@ class TestCheck:
         images["more"] = here | {"filename": "./2.png"}
         Path("via.json").write_text(json.dumps(content), encoding="utf-8")
         findings, _ = check("--class-attribute", "kind", status=1)
-        found = {
-            (each["severity"], each["image"], each["message"].partition(":")[0])
-            for each in findings["problems"]
-            if each["image"]
+        problems = {
+            (problem["severity"], problem["image"], problem["message"].partition(":")[0])
+            for problem in findings["problems"]
+            if problem["image"]
         }
-        assert found == {
+        assert problems == {
             ("error", "x/2.png", "no such image"),
             ("warning", "x/1.png", "not in the folder that its name states"),
             (
@@ -240,7 +241,7 @@ class TestCheck:
         header = struct.pack("<7I", 124, 0x1007, 8, 8, 0, 0, 0)
         Path("1.png").write_bytes(b"DDS " + header + bytes(96))
         findings, _ = check("--skeleton", "coco_person", status=1)
-        assert [each["image"] for each in findings["problems"]] == ["1.png"]
+        assert [problem["image"] for problem in findings["problems"]] == ["1.png"]
 
     def test_long_lists_are_cut(self, check: Command) -> None:
         with edited() as entries:
@@ -275,7 +276,7 @@ class TestCheck:
         Path("1.png").unlink()
         Image.new("RGB", (20, 60)).save("0.png")
         findings, printed = check("--class-map", "car=", status=1)
-        severities = [each["severity"] for each in findings["problems"]]
+        severities = [problem["severity"] for problem in findings["problems"]]
         assert severities == sorted(severities, key=("error", "warning", "note").index)
         assert set(severities) == {"error", "warning", "note"}
         assert printed.index("error: ") < printed.index("warning: ") < printed.index("note: ")
@@ -287,9 +288,9 @@ class TestDraw:
         options = ("--skeleton", "coco_person", "--output", output, "--limit", 2)
         done = data("draw", "via.json", *options, "--per-sheet", 1)
         sheets = sorted(output.iterdir())
-        assert [each.name for each in sheets] == ["sheet_001.jpg", "sheet_002.jpg"]
+        assert [sheet.name for sheet in sheets] == ["sheet_001.jpg", "sheet_002.jpg"]
         assert str(output) in done.stdout
-        first, empty = (np.array(Image.open(each)).astype(int) for each in sheets)
+        first, empty = (np.array(Image.open(sheet)).astype(int) for sheet in sheets)
         assert max(first.shape) >= 512
         # Below the title and within the gap around it.
         assert np.abs(first[80:-20, 20:-20] - [90, 120, 90]).max() > 60

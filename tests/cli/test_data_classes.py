@@ -64,7 +64,7 @@ class TestNoClass:
         script("data", "draw", tracks, *none, "--output", tmp_path / "sheets")
         target = tmp_path / "coco.json"
         script("data", "convert", tracks, target, "--to", "coco", *none)
-        names = [each["name"] for each in json.loads(target.read_text())["categories"]]
+        names = [category["name"] for category in json.loads(target.read_text())["categories"]]
         assert names == ["cat"]
         # Not the class, and so no dropdown.
         target = tmp_path / "project.json"
@@ -77,10 +77,10 @@ class TestOneClassEach:
     def test_converted(self, script: Script, flags: Path, tmp_path: Path, to: str) -> None:
         target = tmp_path / "out.json"
         script("data", "convert", flags, target, "--to", to)
-        found = read(target)
-        assert build_instances(found).classes == ("Image", "Key")
+        annotations = read(target)
+        assert build_instances(annotations).classes == ("Image", "Key")
         if to == "via":
-            (declared,) = found.region_attributes.values()
+            (declared,) = annotations.region_attributes.values()
             assert (declared.type, set(declared.options)) == ("dropdown", {"Key", "Image"})
 
     def test_divided_and_joined(self, script: Script, flags: Path, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class TestConvert:
         Path("2.png").unlink()
         target = Path("v.json")
         done = data("convert", "c.json", target, "--to", "via", "--images", ".")
-        assert [each.size for each in read_annotations(target).images] == [
+        assert [image.size for image in read_annotations(target).images] == [
             Path("0.png").stat().st_size,
             Path("1.png").stat().st_size,
             None,
@@ -182,7 +182,7 @@ class TestDraw:
         done = data("draw", "via.json", "--output", output)
         assert "1 sheet:" in done.stdout
         assert "2 earlier ones removed" in done.stdout
-        names = {each.name for each in output.iterdir()}
+        names = {path.name for path in output.iterdir()}
         assert names == {"sheet_001.jpg", "sheet_mine.jpg"}
 
 
@@ -201,16 +201,16 @@ class TestStatsAndSkeleton:
         out, page = Path("stats.json"), Path("page.html")
         done = data("stats", "via.json", "--json", out, "--html", page)
         assert "3 images, 1 of them empty, 4 instances" in done.stdout
-        found = json.loads(out.read_text(encoding="utf-8"))
-        assert found["keypoints"]["nose"] == [1, 0, 2]
+        stats = json.loads(out.read_text(encoding="utf-8"))
+        assert stats["keypoints"]["nose"] == [1, 0, 2]
         assert "left_eye" in page.read_text(encoding="utf-8")
 
     def test_a_proposed_skeleton_is_one(self, data: Command) -> None:
         out = Path("mine.json")
         data("skeleton", "--from", "via.json", "--output", out)
-        found = load_skeleton(out)
-        assert (found.name, found.classes) == ("mine", ("person",))
-        assert found.keypoints == ("nose", "left_eye")
+        skeleton = load_skeleton(out)
+        assert (skeleton.name, skeleton.classes) == ("mine", ("person",))
+        assert skeleton.keypoints == ("nose", "left_eye")
         data("check", "via.json", "--skeleton", out)
 
     def test_sigmas_need_two_people(self, data: Command) -> None:

@@ -31,13 +31,13 @@ def gradients(norm: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
 @given(
     images=st.integers(1, 5),
     groups=st.integers(1, 4),
-    each=st.integers(1, 4),
+    per_group=st.integers(1, 4),
     size=st.tuples(st.integers(2, 7), st.integers(1, 7)),
 )
 @settings(max_examples=100, deadline=None)
-def test_gradients(images: int, groups: int, each: int, size: tuple[int, int]) -> None:
-    x = double(images, groups * each, *size).contiguous(memory_format=LAST)
-    weight, bias = double(groups * each, seed=1), double(groups * each, seed=2)
+def test_gradients(images: int, groups: int, per_group: int, size: tuple[int, int]) -> None:
+    x = double(images, groups * per_group, *size).contiguous(memory_format=LAST)
+    weight, bias = double(groups * per_group, seed=1), double(groups * per_group, seed=2)
     leaves = [leaf.requires_grad_() for leaf in (x, weight, bias)]
     y = double(*x.shape, seed=3).contiguous(memory_format=LAST)
     normalised = group_norm._GroupNorm.apply(*leaves, groups, 1e-5)
@@ -62,7 +62,7 @@ def test_rounding_is_that_of_pytorch(mean: float, dtype: torch.dtype) -> None:
         gradients(ours, single), gradients(theirs, single), gradients(norm, x), strict=True
     ):
         assert one.dtype == other.dtype
-        error, their_error = (float((each - exact).abs().max()) for each in (one, other))
+        error, their_error = (float((gradient - exact).abs().max()) for gradient in (one, other))
         assert error <= 1.5 * their_error + 1e-6 * exact.abs().max()
 
 
@@ -91,7 +91,7 @@ def test_other_norms_stay_as_they_are() -> None:
 
     others = nn.ModuleList([Special(2, 4), nn.BatchNorm2d(4)])
     optimize(others)
-    assert [type(each) for each in others] == [Special, nn.BatchNorm2d]
+    assert [type(module) for module in others] == [Special, nn.BatchNorm2d]
     x = double(1, 64, 64, 64).float().contiguous(memory_format=LAST)
     plain = optimize(nn.GroupNorm(8, 64, affine=False))
     assert torch.equal(plain(x), nn.functional.group_norm(x, 8))

@@ -109,11 +109,11 @@ class TestAgainstTorchvision:
     def test_gradient_that_is_one_number_expanded(self) -> None:
         """As of a sum: all its strides are 0."""
         boxes, pooler = many_boxes(), summing("roi_align", 3, SCALES)
-        found = []
+        gradients = []
         for stock in (pooler, ROIPooler(3, SCALES, 0, "ROIAlignV2")):
             features = [level.requires_grad_() for level in pyramid()]
-            found.append(torch.autograd.grad(stock(features, boxes).sum(), features))
-        assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(*found, strict=True))
+            gradients.append(torch.autograd.grad(stock(features, boxes).sum(), features))
+        assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(*gradients, strict=True))
 
     @pytest.mark.parametrize("place", [-1.0, -1.001, 0.0, 15.0, 15.5, 16.0, 16.001])
     @pytest.mark.parametrize("axis", [0, 1])
@@ -142,7 +142,7 @@ class TestGradients:
         features = [level.contiguous(memory_format=layout) for level in pyramid()]
         pooler = summing("roi_align", 2, SCALES)
         pooled, gradients = pooled_and_gradients(pooler, features, many_boxes())
-        assert all(each.is_contiguous(memory_format=layout) for each in gradients)
+        assert all(gradient.is_contiguous(memory_format=layout) for gradient in gradients)
         assert pooled.is_contiguous()  # as torchvision's: heads may view it as they like
 
     def test_reach_the_levels_that_learn(self) -> None:
@@ -191,7 +191,7 @@ class TestChoice:
 def test_arguments_stay_as_they_are() -> None:
     features, rois = pyramid(), torch.tensor([[0.0, 1, 2, 30, 40], [1, 9, 9, 50, 50]])
     levels, scales = torch.tensor([0, 1]), torch.tensor(SCALES[:2])
-    given_ = [*features, rois, levels, scales]
-    before = [each.clone() for each in given_]
+    inputs = [*features, rois, levels, scales]
+    before = [tensor.clone() for tensor in inputs]
     summing("roi_align", 3, SCALES).average(features, rois, levels, scales)
-    assert all(map(torch.equal, given_, before))
+    assert all(map(torch.equal, inputs, before))

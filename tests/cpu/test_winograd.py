@@ -30,10 +30,10 @@ def values_and_gradients(
     conv: Callable[..., Tensor], *inputs: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """With a gradient that differs from value to value."""
-    leaves = [None if each is None else each.detach().requires_grad_() for each in inputs]
+    leaves = [None if tensor is None else tensor.detach().requires_grad_() for tensor in inputs]
     y = conv(*leaves)
-    wanted = [leaf for leaf in leaves if leaf is not None]
-    return y, torch.autograd.grad(y, wanted, random(*y.shape, seed=9, dtype=y.dtype))
+    variables = [leaf for leaf in leaves if leaf is not None]
+    return y, torch.autograd.grad(y, variables, random(*y.shape, seed=9, dtype=y.dtype))
 
 
 def assert_close(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
@@ -77,7 +77,7 @@ class TestAgainstTheDirectSum:
     def test_rounding_in_float32(self, size: int) -> None:
         inputs = [random(3, 128, size, size), random(160, 128, 3, 3, seed=1), random(160, seed=2)]
         exact, exact_gradients = values_and_gradients(direct, *inputs)
-        single = [each.float() for each in inputs]
+        single = [tensor.float() for tensor in inputs]
         ours, gradients = values_and_gradients(winograd_conv, *single)
         for one, other in zip((ours, *gradients), (exact, *exact_gradients), strict=True):
             assert_close(one.double(), other, 3e-5)
@@ -91,8 +91,8 @@ class TestAgainstTheDirectSum:
         for leaf, learned in zip((x, weight), learns, strict=True):
             assert (leaf.grad is not None) == learned
             if learned:
-                (wanted,) = torch.autograd.grad(reference, leaf, retain_graph=True)
-                assert_close(leaf.grad, wanted, 1e-11)
+                (gradient,) = torch.autograd.grad(reference, leaf, retain_graph=True)
+                assert_close(leaf.grad, gradient, 1e-11)
 
     def test_no_image(self) -> None:
         x, weight = random(0, 2, 14, 14).requires_grad_(), random(3, 2, 3, 3).requires_grad_()
@@ -104,7 +104,7 @@ class TestAgainstTheDirectSum:
 
     def test_inputs_stay_as_they_are(self) -> None:
         inputs = [random(2, 3, 7, 7), random(3, 3, 3, 3), random(3)]
-        before = [each.clone() for each in inputs]
+        before = [tensor.clone() for tensor in inputs]
         values_and_gradients(winograd_conv, *inputs)
         assert all(map(torch.equal, inputs, before))
 
@@ -128,11 +128,11 @@ class TestInAModel:
             conv(padding_mode="reflect"),
             nn.ConvTranspose2d(8, 8, 3, padding=1),
         ]
-        kinds = [type(each) for each in others]
+        kinds = [type(module) for module in others]
         optimize(nn.ModuleList([model, *others]))
         assert {type(layer) for layer in model.layers} == {WinogradConv2d}
         assert all(one is other for one, other in zip(model.listed, model.layers, strict=True))
-        assert [type(each) for each in others] == kinds
+        assert [type(module) for module in others] == kinds
 
     @pytest.mark.parametrize("kind", [nn.Conv2d, Conv2d])
     def test_norm_and_activation_follow(self, kind: type) -> None:

@@ -253,10 +253,10 @@ def test_the_records_are_those_of_detectron2(tmp_path: Path, coco: Json) -> None
     assert load_dataset(str(path)).classes == ("cat", "car")
     for mine, other in zip(ours, theirs, strict=True):
         none = [0.0] * 6
-        found = [anno.pop("keypoints") for anno in mine["annotations"]]
+        keypoints = [anno.pop("keypoints") for anno in mine["annotations"]]
         expected = [anno.pop("keypoints", none) for anno in other["annotations"]]
         # Detectron2 moves the unlabelled ones as well.
-        assert found == [zeros_without_label(each) for each in expected]
+        assert keypoints == [zeros_without_label(points) for points in expected]
         assert mine == other
 
 
@@ -359,9 +359,9 @@ class TestBoxes:
     ) -> None:
         coco["annotations"][1].update(change)
         findings = checked(write(tmp_path, coco))
-        found = [each for each in findings.problems if "bbox" in each.message]
-        assert [each.image for each in found] == ([] if reason is None else ["b.png"])
-        assert all(reason in each.message for each in found if reason)
+        problems = [problem for problem in findings.problems if "bbox" in problem.message]
+        assert [problem.image for problem in problems] == ([] if reason is None else ["b.png"])
+        assert all(reason in problem.message for problem in problems if reason)
         assert findings.instances == 2
 
     def test_the_files_own_is_drawn_and_trained_on(self, tmp_path: Path, coco: Json) -> None:
@@ -398,8 +398,8 @@ class TestKeypoints:
         bones = write_skeleton(tmp_path, ["hub"])
         for record in load_dataset(str(path), skeleton=str(bones)).records:
             assert record["annotations"][0]["keypoints"] == [3.5, 3.5, 2]
-        found = checked(path, bones)
-        assert (found.errors, found.keypoints) == (0, 2)
+        findings = checked(path, bones)
+        assert (findings.errors, findings.keypoints) == (0, 2)
         with pytest.raises(UserError, match="1 keypoints"):
             load_dataset(str(path), skeleton=str(write_skeleton(tmp_path, ["hub", "door"])))
 
@@ -423,11 +423,11 @@ def test_crowds_that_do_not_fit_are_named(tmp_path: Path, coco: Json) -> None:
     path = write(tmp_path, coco)
     dataset = load_dataset(str(path))
     findings = checked(path)
-    (problem,) = (each for each in findings.problems if each.severity == "error")
+    (problem,) = (finding for finding in findings.problems if finding.severity == "error")
     assert "left out: the mask of the car (annotation 8)" in problem.message
     assert problem.region is None
     assert findings.crowds == 0
-    assert not any(each["iscrowd"] for r in dataset.records for each in r["annotations"])
+    assert not any(anno["iscrowd"] for r in dataset.records for anno in r["annotations"])
 
 
 def test_the_summary_counts_objects_of_each_class_and_crowds_apart(

@@ -112,7 +112,7 @@ def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path
     pair = {"keypoints": eyes, "swaps": [eyes], "links": [], "sigmas": [0.1, 0.1]}
     (tmp_path / "pair.json").write_text(json.dumps(COCO_PERSON.to_dict() | pair))
     (tmp_path / "dog.json").write_text(json.dumps(COCO_PERSON.to_dict() | {"classes": ["dog"]}))
-    for options, found, expected in [
+    for options, mistake, expected in [
         ({"skeleton": str(tmp_path / "pair.json"), "strict": True}, "15 of the 17", "no error"),
         ({"skeleton": str(tmp_path / "dog.json")}, "['car', 'person']", "['dog']"),
         ({"classes": ["person", "dog"]}, "['car', 'person']", "['person', 'dog']"),
@@ -120,7 +120,7 @@ def test_mistakes_of_a_coco_file_are_named(figures: FiguresPaths, tmp_path: Path
     ]:
         with pytest.raises(UserError) as error:
             load_dataset(**({"files": str(path), "images": images} | options))
-        assert found in str(error.value)
+        assert mistake in str(error.value)
         assert expected in str(error.value)
 
     truth = json.loads(path.read_text())
@@ -149,8 +149,8 @@ def test_unlabelled_keypoints_of_a_coco_file_stay_zero(
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
     dataset = load_dataset(str(path), str(figures.train.parent), skeleton="coco_person")
-    found = [a["keypoints"] for record in dataset.records for a in record["annotations"]]
-    for x, y, v in (triple for points in found for triple in zip(*[iter(points)] * 3, strict=True)):
+    poses = [a["keypoints"] for record in dataset.records for a in record["annotations"]]
+    for x, y, v in (triple for points in poses for triple in zip(*[iter(points)] * 3, strict=True)):
         assert v or (x, y) == (0, 0)
 
 
@@ -193,10 +193,10 @@ def test_all_images_that_cannot_be_used_are_listed(
     ):
         with pytest.raises(UserError, match="3 of 6") as error:
             load_dataset(**arguments)
-        assert all(each.name in str(error.value) for each in (lost, cut, dds))
+        assert all(path.name in str(error.value) for path in (lost, cut, dds))
         caplog.clear()
         dataset = load_dataset(**arguments, missing_images="skip")
-        assert [Path(each["file_name"]) for each in dataset.records] == sound
+        assert [Path(record["file_name"]) for record in dataset.records] == sound
         assert dataset.missing == 3
         assert "3 missing or broken images left out" in dataset.summary()
         assert "3 images left out" in caplog.text

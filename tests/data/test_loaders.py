@@ -216,7 +216,7 @@ def test_a_later_beginning_goes_on_with_the_same_batches(data: DetectionDataset)
 
 def test_another_seed_gives_other_batches(data: DetectionDataset) -> None:
     first, second = batches(data, 6), batches(data, 6, seed=1)
-    files = [[item["file_name"] for item in itertools.chain(*each)] for each in (first, second)]
+    files = [[item["file_name"] for item in itertools.chain(*series)] for series in (first, second)]
     assert files[0] != files[1]
 
 
@@ -279,10 +279,10 @@ def test_a_broken_image_is_replaced_and_told(
 ) -> None:
     data, file = broken(figures, tmp_path / "data")
     items = list(itertools.chain(*batches(data, 9, num_workers=workers)))
-    told = [pair for item in items for pair in item.get("unreadable", ())]
-    assert {name for name, _ in told} == {file}
-    assert len(told) >= 3, "once in each pass over six images"
-    assert all("truncated" in reason for _, reason in told)
+    unreadable = [pair for item in items for pair in item.get("unreadable", ())]
+    assert {name for name, _ in unreadable} == {file}
+    assert len(unreadable) >= 3, "once in each pass over six images"
+    assert all("truncated" in reason for _, reason in unreadable)
     assert all(item["file_name"] != file and "image" in item for item in items)
 
 
@@ -312,8 +312,8 @@ def test_an_image_of_another_size_is_unreadable(figures: FiguresPaths, tmp_path:
     record = data.records[0]
     Image.new("RGB", (5, 7)).save(record["file_name"])
     items = itertools.chain(*batches(data, 9))
-    told = [pair for item in items for pair in item.get("unreadable", ())]
-    assert any("SizeMismatchError" in reason for _, reason in told)
+    unreadable = [pair for item in items for pair in item.get("unreadable", ())]
+    assert any("SizeMismatchError" in reason for _, reason in unreadable)
 
 
 @settings(max_examples=60)
@@ -326,8 +326,8 @@ def test_an_image_of_another_size_is_unreadable(figures: FiguresPaths, tmp_path:
 )
 def test_batches(count: int, size: int, seed: int, first: int, wide: list[bool]) -> None:
     def drawn(number: int, **options) -> list[list[tuple[int, int]]]:
-        made = BatchSampler(count, size, seed=seed, wide=wide[:count], **options)
-        return [list(batch) for batch in itertools.islice(made, number)]
+        sampler = BatchSampler(count, size, seed=seed, wide=wide[:count], **options)
+        return [list(batch) for batch in itertools.islice(sampler, number)]
 
     everything = drawn(first + 8)
     assert drawn(8, first=first) == everything[first:]
@@ -342,25 +342,25 @@ def test_batches(count: int, size: int, seed: int, first: int, wide: list[bool])
 
 
 def test_each_pass_has_each_image_once() -> None:
-    made = itertools.islice(BatchSampler(10, 5, seed=4), 6)
-    order = [index for batch in made for _, index in batch]
+    first_batches = itertools.islice(BatchSampler(10, 5, seed=4), 6)
+    order = [index for batch in first_batches for _, index in batch]
     passes = [order[start : start + 10] for start in (0, 10, 20)]
-    assert all(sorted(each) == list(range(10)) for each in passes)
+    assert all(sorted(indices) == list(range(10)) for indices in passes)
     assert passes[0] != passes[1]
 
 
 def test_workers_follow_the_cores(data: DetectionDataset, monkeypatch, recwarn) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    assert [worker_count(wanted) for wanted in (0, 1, 4, 64)] == [0, 1, 4, 4]
+    assert [worker_count(workers) for workers in (0, 1, 4, 64)] == [0, 1, 4, 4]
     monkeypatch.setattr(comm, "get_local_size", lambda: 8)
-    assert [worker_count(wanted) for wanted in (0, 1, 4)] == [0, 1, 1]
+    assert [worker_count(workers) for workers in (0, 1, 4)] == [0, 1, 1]
     monkeypatch.undo()
     # torch warns where a loader has more than there are cores.
     train_loader(
         data, augmentations=[], masks=False, keypoints=False, total_batch_size=1, num_workers=999
     )
     eval_loader(data, augmentations=[], num_workers=999)
-    assert not [str(each.message) for each in recwarn if "worker" in str(each.message)]
+    assert not [str(warning.message) for warning in recwarn if "worker" in str(warning.message)]
 
 
 HOLDS_ITS_BATCHES = """

@@ -36,7 +36,7 @@ def test_without_holes_the_pixels_come_back(mask: np.ndarray) -> None:
 @given(masks)
 def test_both_encodings(mask: np.ndarray) -> None:
     encoded = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))
-    size = [int(each) for each in mask.shape]
+    size = [int(side) for side in mask.shape]
     flat = mask.T.ravel()
     changes = np.flatnonzero(np.diff(flat, prepend=False))
     counts = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
@@ -54,8 +54,8 @@ def test_the_box_is_around_the_rings(mask: np.ndarray) -> None:
         assert boxes == []
         return
     (x0, y0), (x1, y1) = (
-        each(np.concatenate(list(map(as_points, rings))), axis=0).tolist()
-        for each in (np.min, np.max)
+        extreme(np.concatenate(list(map(as_points, rings))), axis=0).tolist()
+        for extreme in (np.min, np.max)
     )
     assert list(map(as_points, boxes)) == [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)]]
 

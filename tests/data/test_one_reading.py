@@ -51,17 +51,17 @@ def counted(
     labelled, unusable = fit_all_instances(whole, located.places)
     stats = count_annotations([(annotations, labelled)], bones)
     rows = dataset.coco_json()
-    names = {each["id"]: each["name"] for each in rows["categories"]}
-    objects = [each for each in rows["annotations"] if not each["iscrowd"]]
+    names = {category["id"]: category["name"] for category in rows["categories"]}
+    objects = [row for row in rows["annotations"] if not row["iscrowd"]]
     trained = {
         "images": len(dataset) + dataset.missing,
-        "classes": dict(Counter(names[each["category_id"]] for each in objects)),
+        "classes": dict(Counter(names[row["category_id"]] for row in objects)),
         "crowds": len(rows["annotations"]) - len(objects),
-        "keypoints": sum(v > 0 for each in objects for v in each.get("keypoints", ())[2::3]),
+        "keypoints": sum(v > 0 for row in objects for v in row.get("keypoints", ())[2::3]),
     }
     # Those of images that are not there are counted by those that need no image.
     assert dataset.missing == unusable == 0
-    left_out = sum(each.message.startswith("left out:") for each in findings.problems)
+    left_out = sum(problem.message.startswith("left out:") for problem in findings.problems)
     assert dataset.outside == left_out
     checked = {
         "images": findings.images,
@@ -72,7 +72,7 @@ def counted(
     assert checked == trained
     in_stats = {
         "images": stats.images,
-        "classes": {name: each.instances for name, each in stats.classes.items()},
+        "classes": {name: of_class.instances for name, of_class in stats.classes.items()},
         "crowds": stats.crowds,
         "keypoints": sum(sum(counts[:2]) for counts in stats.keypoints.values()),
     }
@@ -104,7 +104,7 @@ def test_a_coco_file(tmp_path: Path) -> None:
     ]
     data = {
         "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
-        "annotations": [person | {"id": n} | each for n, each in enumerate(rows)],
+        "annotations": [person | {"id": n} | row for n, row in enumerate(rows)],
         "categories": [
             {"id": 1, "name": "person", "keypoints": list(COCO_PERSON.keypoints)},
             {"id": 2, "name": "car"},
@@ -112,9 +112,9 @@ def test_a_coco_file(tmp_path: Path) -> None:
     }
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
-    found = counted(path, tmp_path, None, "coco_person")
-    assert found == {"images": 1, "classes": {"person": 2, "car": 1}, "crowds": 1, "keypoints": 2}
-    assert counted(path, tmp_path, None, None) == found | {"keypoints": 0}
+    counts = counted(path, tmp_path, None, "coco_person")
+    assert counts == {"images": 1, "classes": {"person": 2, "car": 1}, "crowds": 1, "keypoints": 2}
+    assert counted(path, tmp_path, None, None) == counts | {"keypoints": 0}
 
 
 WIDTH, HEIGHT = 24, 16
@@ -138,7 +138,7 @@ keypoint = st.one_of(
 
 
 def flat(lists: list[list[int]]) -> list[int]:
-    return [number for each in lists for number in each]
+    return [number for numbers in lists for number in numbers]
 
 
 rows = st.fixed_dictionaries(
@@ -176,20 +176,20 @@ def test_any_coco_file(
     data = {"images": images, "annotations": rows, "categories": CATEGORIES}
     path = images_folder / "coco.json"
     path.write_text(json.dumps(data))
-    mapped = {class_map.get(each, each) for each in ("person", "man", "car")}
+    mapped = {class_map.get(name, name) for name in ("person", "man", "car")}
     if skeleton and "person" not in mapped:
         with pytest.raises(UserError, match="no class of the data set has the keypoints"):
             counted(path, images_folder, None, skeleton, class_map)
         return
-    found = counted(path, images_folder, None, skeleton, class_map)
+    counts = counted(path, images_folder, None, skeleton, class_map)
     # What is written as COCO is the same data set.
     rules = via.LabelRules(class_map=class_map)
     bones = COCO_PERSON if skeleton else None
     annotations = read_annotations(path)
     written, _ = annotations_to_coco(annotations, rules, bones, lambda _: (WIDTH, HEIGHT))
     path.write_text(json.dumps(written))
-    if set(found["classes"]) & {"person"} or skeleton is None:
-        assert counted(path, images_folder, None, skeleton) == found
+    if set(counts["classes"]) & {"person"} or skeleton is None:
+        assert counted(path, images_folder, None, skeleton) == counts
 
 
 @pytest.fixture(scope="module")

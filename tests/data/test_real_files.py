@@ -57,23 +57,23 @@ REFUSED = {
 @pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside the project")
 class TestRealFiles:
     def test_none_is_forgotten(self) -> None:
-        found = {str(path.relative_to(DATA)) for path in DATA.rglob("*.json")}
-        found |= {str(path.relative_to(DATA)) for path in DATA.rglob("*.csv")}
-        assert found == REAL.keys() | REFUSED.keys()
+        names = {str(path.relative_to(DATA)) for path in DATA.rglob("*.json")}
+        names |= {str(path.relative_to(DATA)) for path in DATA.rglob("*.csv")}
+        assert names == REAL.keys() | REFUSED.keys()
 
     @pytest.mark.parametrize("name", REAL)
     def test_counts(self, name: str) -> None:
-        found = read_annotations(DATA / name)
-        regions = sum(len(image.regions) for image in found.images)
-        assert (found.container, len(found.images), regions) == REAL[name]
-        errors = sum(problem.severity == "error" for problem in found.problems)
+        annotations = read_annotations(DATA / name)
+        regions = sum(len(image.regions) for image in annotations.images)
+        assert (annotations.container, len(annotations.images), regions) == REAL[name]
+        errors = sum(problem.severity == "error" for problem in annotations.problems)
         assert errors == (12 if name == "oddities/bad-attr-csv/dent_val.csv" else 0)
 
     def test_what_is_left_out_has_a_place(self) -> None:
         problems = read_annotations(DATA / "oddities/bad-attr-csv/dent_val.csv").problems
-        errors = [each for each in problems if each.severity == "error"]
+        errors = [problem for problem in problems if problem.severity == "error"]
         assert len(errors) == 12
-        assert all(each.image and each.region is not None for each in errors)
+        assert all(error.image and error.region is not None for error in errors)
 
     @pytest.mark.parametrize("name", REFUSED)
     def test_refused_with_a_reason(self, name: str) -> None:
@@ -125,10 +125,10 @@ def test_few_bits_in_files_of_16(
     top = 2**bits - 1
     images = [noise(0, top, np.uint16, number, channels) for number in range(3)]
     paths = files(tmp_path, suffix, *images)
-    found = narrow_range(paths, "via.json")
-    assert found is not None
-    assert (found.severity, found.file) == ("warning", "via.json")
-    message, remedy = found.message, found.remedy
+    problem = narrow_range(paths, "via.json")
+    assert problem is not None
+    assert (problem.severity, problem.file) == ("warning", "via.json")
+    message, remedy = problem.message, problem.remedy
     assert "3 of 3 images looked at use a small part of the range of 16 bits" in message
     assert f"{bits} bits in files of 16" in message
     assert f"from 0 to {top >> 8} of 255" in message
@@ -147,10 +147,10 @@ def test_a_narrow_band(
     dtype: type, low: int, high: int, tmp_path: Path, spread: Callable[..., None]
 ) -> None:
     paths = files(tmp_path, "png", noise(low, high, dtype))
-    found = narrow_range(paths, "via.json")
-    assert found is not None
-    assert "one brightness" in found.message
-    asked = re.search(r"spread (\d+) to (\d+) over", found.remedy)
+    problem = narrow_range(paths, "via.json")
+    assert problem is not None
+    assert "one brightness" in problem.message
+    asked = re.search(r"spread (\d+) to (\d+) over", problem.remedy)
     assert asked is not None
     spread(*asked.groups(), *paths)
     assert narrow_range(paths, "via.json") is None
@@ -166,12 +166,12 @@ def test_what_uses_its_range_is_left_alone(tmp_path: Path) -> None:
 def test_some_of_many_are_looked_at_and_broken_ones_passed_over(tmp_path: Path) -> None:
     paths = files(tmp_path, "png", noise(0, 4095, np.uint16), noise(0, 65535, np.uint16))
     (tmp_path / "broken.png").write_bytes(b"no image")
-    found = narrow_range([*paths, tmp_path / "broken.png"], "via.json")
-    assert found is not None
-    assert found.message.startswith("1 of 3 images looked at")
-    found = narrow_range([paths[0]] * 100, "via.json")
-    assert found is not None
-    assert found.message.startswith("25 of 25 images of 100 looked at")
+    problem = narrow_range([*paths, tmp_path / "broken.png"], "via.json")
+    assert problem is not None
+    assert problem.message.startswith("1 of 3 images looked at")
+    problem = narrow_range([paths[0]] * 100, "via.json")
+    assert problem is not None
+    assert problem.message.startswith("25 of 25 images of 100 looked at")
 
 
 def test_values_that_pillow_does_not_write_are_those_of_opencv(tmp_path: Path) -> None:

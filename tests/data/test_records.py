@@ -45,8 +45,8 @@ def test_an_array_of_keypoints_is_not_touched() -> None:
 def test_a_point_on_the_edge_is_the_last_pixel(x: float, kept: float) -> None:
     """Detectron2 would drop it; one that is farther out stays for it to drop."""
     instance = Instance("person", (SQUARE,), ((x, 3.0, 2), (4.0, x, 1)), (0,))
-    found = detectron2_annotation(instance, ["person"], PAIR, 100, 100)["keypoints"]
-    assert found == [kept + 0.5, 3.5, 2, 4.5, kept + 0.5, 1]
+    keypoints = detectron2_annotation(instance, ["person"], PAIR, 100, 100)["keypoints"]
+    assert keypoints == [kept + 0.5, 3.5, 2, 4.5, kept + 0.5, 1]
 
 
 def test_box_of_polygons_is_not_shifted_and_is_cut_at_the_image() -> None:
@@ -120,7 +120,7 @@ def test_a_long_list_is_cut_and_the_most_severe_stand_first(
     caplog.set_level(logging.INFO, "roilab")
     log_problems([problem("note", 1), *(problem("warning", n) for n in range(2, SHOWN + 1))])
     assert len(caplog.records) == SHOWN
-    assert [each.levelname for each in caplog.records] == ["WARNING"] * (SHOWN - 1) + ["INFO"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * (SHOWN - 1) + ["INFO"]
     caplog.clear()
     log_problems([*(problem("note", n) for n in range(SHOWN + 1)), problem("error", 9)])
     assert "error 9" in caplog.messages[0]

@@ -83,8 +83,8 @@ def test_a_registered_data_set_trains_and_evaluates(data: Path, tmp_path: Path, 
     assert results["bbox"]["AP"] is not None
     assert json.loads((run / "classes.json").read_text()) == ["square", "bar"]
     assert json.loads((run / "category_ids.json").read_text()) == [3, 500]
-    found = json.loads((run / "coco_instances_results.json").read_text())
-    assert {row["category_id"] for row in found} <= {3, 500}
+    detections = json.loads((run / "coco_instances_results.json").read_text())
+    assert {row["category_id"] for row in detections} <= {3, 500}
 
     forget()
     own = json.loads((run / "results.json").read_text())
@@ -142,7 +142,7 @@ def test_detectron2s_own_nodes_are_refused_by_name(data, tmp_path, key, node, na
     with pytest.raises(UserError) as caught:
         prepare(cfg)
     assert caught.value.key == key
-    assert all(each in str(caught.value) for each in named), str(caught.value)
+    assert all(part in str(caught.value) for part in named), str(caught.value)
 
 
 def test_the_remedy_for_a_node_of_detectron2_works(data: Path, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ class NoRoom(multiprocessing.Process):
 def test_all_end_well() -> None:
     ranks = forks(int, int)
     distributed._run_all(ranks, str)
-    assert [each.exitcode for each in ranks] == [0, 0]
+    assert [rank.exitcode for rank in ranks] == [0, 0]
 
 
 @pytest.mark.parametrize("other", [wait, cut_off])
@@ -179,8 +179,8 @@ def test_processes_that_do_not_meet(capfd: pytest.CaptureFixture[str]) -> None:
     """As where a machine does not come, or an address is none."""
     group = {"rank": 0, "world_size": 2, "timeout": timedelta(seconds=1)}
     for url in ("none://", "tcp://127.0.0.1:0"):
-        each = partial(distributed._join_group, 0, 1, init_method=url, **group)
-        work = partial(distributed._run_process, each, print, "work", print_error)
+        join = partial(distributed._join_group, 0, 1, init_method=url, **group)
+        work = partial(distributed._run_process, join, print, "work", print_error)
         with pytest.raises(SystemExit) as ended:
             distributed._run_all(forks(work), str)
         said = capfd.readouterr()

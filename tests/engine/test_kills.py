@@ -62,7 +62,7 @@ def nursery() -> Iterator[Nursery]:
 
 
 def arguments(data: Path, run: Path, workers: int, *more: str) -> list[str]:
-    workers_too = (f"dataloader.{each}.num_workers={workers}" for each in ("train", "test"))
+    workers_too = (f"dataloader.{loader}.num_workers={workers}" for loader in ("train", "test"))
     return command(data, run, *EVERYTHING, *workers_too, *more)[2:]
 
 
@@ -72,7 +72,7 @@ def all_ended(pids: list[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        send([each for pid in pids for each in descendants(pid)], signal.SIGKILL)
+        send([process for pid in pids for process in descendants(pid)], signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:
@@ -87,10 +87,10 @@ def await_moment(moment: str, chance: random.Random, run: Path, seconds: float, 
     wait = chance.random() * seconds / {"any": 1, "start": 4, "evaluation": 8, "write": 100}[moment]
     writes, parts = chance.randrange(8), set[str]()
     # What follows the fifth and the tenth step is an evaluation, and the end is one.
-    steps = next(each for each in (4, 9, 11) if seen <= each or each == 11)
+    steps = next(count for count in (4, 9, 11) if seen <= count or count == 11)
     while is_running(pid):
         if moment == "write":
-            now = {each.name for each in run.glob(".*.part")} if run.is_dir() else set()
+            now = {file.name for file in run.glob(".*.part")} if run.is_dir() else set()
             writes -= len(now - parts)
             parts = now
         if (moment != "write" or writes < 0) and (
@@ -105,7 +105,7 @@ def await_moment(moment: str, chance: random.Random, run: Path, seconds: float, 
 
 def kill(nursery: Nursery, pids: list[int], victim: str, chance: random.Random) -> None:
     """End the processes of a training one way or another."""
-    everyone = [each for pid in pids for each in descendants(pid)]
+    everyone = [process for pid in pids for process in descendants(pid)]
     if victim == "asked":
         send(everyone, chance.choice((signal.SIGTERM, signal.SIGINT)))
     elif victim == "all":

@@ -51,7 +51,7 @@ def elsewhere() -> Owner:
     return replace(this_process(), host="another", boot="other")
 
 
-def taken(path: Path) -> Owner:
+def locked_owner(path: Path) -> Owner:
     """The owner that the file names while this process has the lock."""
     with locked(path):
         return Owner(**json.loads(path.read_text()))
@@ -59,7 +59,7 @@ def taken(path: Path) -> Owner:
 
 def refusal(path: Path, match: str = "another process trains") -> str:
     with pytest.raises(UserError, match=match) as error:
-        taken(path)
+        locked_owner(path)
     return str(error.value)
 
 
@@ -69,7 +69,7 @@ def test_a_second_is_refused(path: Path) -> None:
         assert f"kill {os.getpid()}" in said
         assert f"process {os.getpid()} on {this_process().host}" in said
     assert not path.exists()
-    assert taken(path).pid == os.getpid()
+    assert locked_owner(path).pid == os.getpid()
 
 
 def test_one_that_was_killed_is_taken_over(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,9 +98,9 @@ def test_one_of_another_machine(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "kill" not in said
     assert f"delete {path}" in said
     path.unlink()  # the remedy
-    taken(path)
+    locked_owner(path)
     left_by(path, elsewhere(), seconds=lock.SILENT * 2)
-    assert taken(path) != elsewhere()
+    assert locked_owner(path) != elsewhere()
 
 
 def test_an_owner_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_a_file_system_without_locks(path: Path, monkeypatch, no_locks: None) ->
         assert path.exists()
     for owner in (ended(), replace(this_process(), boot="before it was started anew")):
         left_by(path, owner)
-        taken(path)
+        locked_owner(path)
 
 
 @pytest.mark.parametrize("is_left", [True, False])
@@ -148,7 +148,7 @@ def test_of_two_that_begin_at_once_one_gives_way(path, monkeypatch, no_locks, is
 def test_a_damaged_file_names_nobody(path: Path, no_locks: None, monkeypatch, content: str) -> None:
     monkeypatch.setattr(lock, "SETTLE", 0)
     path.write_text(content)
-    assert taken(path).pid == os.getpid()
+    assert locked_owner(path).pid == os.getpid()
 
 
 def test_one_that_is_being_written_is_anothers(path: Path) -> None:
@@ -171,7 +171,7 @@ def test_the_file_that_is_locked_is_the_one_that_is_there(path: Path, monkeypatc
     monkeypatch.setattr(fcntl, "flock", overtaken)
     refusal(path)
     others[0].close()
-    taken(path)
+    locked_owner(path)
 
 
 def test_a_fork_does_not_have_it(path: Path) -> None:
@@ -194,7 +194,7 @@ with locked(Path(sys.argv[1])):
         assert begun.stdout.readline() == b"forked\n"
         begun.kill()
         begun.wait()
-        taken(path)
+        locked_owner(path)
 
 
 def test_a_link_is_not_written_through(path: Path) -> None:

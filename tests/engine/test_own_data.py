@@ -103,8 +103,8 @@ def test_the_sample_set_says_what_its_attributes_mean(name: str, tmp_path: Path)
 def test_the_remedy_of_a_missing_image_works_for_its_split(split: str, tmp_path: Path) -> None:
     two = {"b.png": [outline(5, leaf="spot")], "gone.png": [outline(9, leaf="spot")]}
     files = {
-        each: annotate(tmp_path / each, two, "gone.png" if each == split else "")
-        for each in ("train", "val")
+        part: annotate(tmp_path / part, two, "gone.png" if part == split else "")
+        for part in ("train", "val")
     }
     own = data_places(files["train"], files["val"])
     with pytest.raises(UserError, match=r"gone\.png") as error:

@@ -35,7 +35,7 @@ def tried(cfg: DictConfig) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("override", "key", "found", "expected"),
+    ("override", "key", "value", "expected"),
     [
         (f"{ANCHORS}.aspect_ratios=[0.25,0.5,1.0,2.0,4.0]", f"{RPN}.head.num_anchors", "3", "5"),
         (f"{ANCHORS}.aspect_ratios=[[1],[1],[1],[1,2]]", f"{RPN}.head.num_anchors", "3", "1, 2]"),
@@ -55,11 +55,11 @@ def tried(cfg: DictConfig) -> torch.nn.Module:
         ("dataloader.train.masks=False", "dataloader.train.masks", "False", "the model's heads"),
     ],
 )
-def test_a_mistake_names_its_key(data, tmp_path, override, key, found: str, expected: str) -> None:
+def test_a_mistake_names_its_key(data, tmp_path, override, key, value: str, expected: str) -> None:
     with pytest.raises(UserError) as error:
         trained(data, tmp_path / "run", override)
     assert (error.value.key or "").startswith(key)
-    assert found in str(error.value.found)
+    assert value in str(error.value.found)
     assert expected in f"{error.value.expected}"
     assert not list(tmp_path.glob("run/*.pth"))
 
@@ -82,7 +82,7 @@ def test_a_mistake_that_only_predictions_would_meet(data: Path, tmp_path: Path) 
 
 def test_the_remedy_for_anchors_works(data: Path, tmp_path: Path) -> None:
     more = ("anchor_generator.aspect_ratios=[0.25,0.5,1.0,2.0,4.0]", "head.num_anchors=5")
-    cfg = configured(data, tmp_path, *(f"{RPN}.{each}" for each in more))
+    cfg = configured(data, tmp_path, *(f"{RPN}.{override}" for override in more))
     rpn = tried(cfg).proposal_generator
     assert rpn.rpn_head.objectness_logits.out_channels == 5
     assert set(rpn.anchor_generator.num_anchors) == {5}

@@ -64,8 +64,8 @@ def steps(setup: Setup) -> dict[str, Any]:
     losses = []
     with EventStorage():
         for iteration in range(STEPS):
-            taken = [next(batches) for _ in range(setup.cfg.train.accumulate)]
-            losses.append(trainer.step(iteration, taken))
+            parts = [next(batches) for _ in range(setup.cfg.train.accumulate)]
+            losses.append(trainer.step(iteration, parts))
     return {"losses": losses, "model": trainer.model.state_dict()}
 
 
@@ -82,11 +82,11 @@ def together(work: Callable[[], Any], folder: Path, processes: int = 2) -> list[
 
     fork = multiprocessing.get_context("fork")
     begun = [fork.Process(target=start, args=(rank,)) for rank in range(processes)]
-    for each in begun:
-        each.start()
-    for each in begun:
-        each.join(60)
-    assert [each.exitcode for each in begun] == [0] * processes
+    for process in begun:
+        process.start()
+    for process in begun:
+        process.join(60)
+    assert [process.exitcode for process in begun] == [0] * processes
     return [torch.load(folder / f"{rank}.pth") for rank in range(processes)]
 
 
@@ -131,11 +131,11 @@ def test_in_one_process_the_sample_alone_is_another(data: Path, tmp_path: Path) 
         for part in ("proposal_generator", "roi_heads")
         for key in ("batch_size_per_image=100000", "positive_fraction=1.0")
     ]
-    found = [
+    results = [
         steps(prepare(configured(data, tmp_path, *BATCH, *every, *more)))
         for more in ([INVARIANT], [])
     ]
-    assert apart(*found) < 1e-5
+    assert apart(*results) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -157,9 +157,9 @@ def test_parts_that_cannot_are_named(change: str, named: str, data: Path, tmp_pa
 def test_an_evaluation_is_the_stock_models(data: Path, tmp_path: Path) -> None:
     """Its processes have images of their own, and do not wait for each other."""
     setup = prepare(configured(data, tmp_path, INVARIANT))
-    found = []
+    results = []
     for training in (True, False):
         torch.manual_seed(0)
-        found.append(validate(setup.cfg, build_model(setup.cfg, training=training), setup.val))
-    assert found[0][1] == found[1][1]
-    assert found[0][0].detections == found[1][0].detections
+        results.append(validate(setup.cfg, build_model(setup.cfg, training=training), setup.val))
+    assert results[0][1] == results[1][1]
+    assert results[0][0].detections == results[1][0].detections

@@ -40,7 +40,7 @@ def copied(begun: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 
 def places(data: Path) -> list[str]:
     """The overrides that name a data set."""
-    return [each for each in overrides(data, data) if each.startswith(("data.train.", "data.val."))]
+    return [text for text in overrides(data, data) if text.startswith(("data.train.", "data.val."))]
 
 
 def set_up(data: Path, run: Path, *more: str) -> Setup:

@@ -37,7 +37,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 @pytest.fixture(autouse=True)
 def handled() -> Iterator[None]:
     """The tests may themselves run where signals are ignored, behind nohup or a shell's &."""
-    before = {each: signal.signal(each, signal.SIG_DFL) for each in END_SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in END_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

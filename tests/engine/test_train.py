@@ -382,11 +382,11 @@ def test_a_loss_that_is_not_finite(data: Path, run: Path, monkeypatch) -> None:
     assert all(torch.isfinite(value).all() for value in state["model"].values())
     cfg = config.load_config(run / "config.yaml")
     replayed = replay(prepare(cfg), f"diverged_{iteration:07d}.pth")
-    found = {name: sum(batch[name] for batch in replayed) for name in replayed[0]}
-    for name, value in found.items():
-        told = float(re.search(rf"{name} ([^\s,]+)", said)[1])
-        assert math.isfinite(value) == math.isfinite(told)
-    assert not all(map(math.isfinite, found.values()))
+    losses = {name: sum(batch[name] for batch in replayed) for name in replayed[0]}
+    for name, value in losses.items():
+        stated_loss = float(re.search(rf"{name} ([^\s,]+)", said)[1])
+        assert math.isfinite(value) == math.isfinite(stated_loss)
+    assert not all(map(math.isfinite, losses.values()))
 
 
 def test_an_image_that_cannot_be_read(tmp_path: Path, caplog) -> None:

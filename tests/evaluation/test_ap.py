@@ -66,11 +66,11 @@ def test_masks_are_ranked_by_their_own_score_where_there_is_one(dataset: Detecti
 
 
 def test_the_ground_truth_is_perfect(dataset: DetectionDataset) -> None:
-    found = perfect(dataset)
+    detections = perfect(dataset)
     truth = truth_of(dataset)
-    before = copy.deepcopy((truth.coco, found))
-    results = average_precision(truth, found, TASKS)
-    assert (truth.coco, found) == before
+    before = copy.deepcopy((truth.coco, detections))
+    results = average_precision(truth, detections, TASKS)
+    assert (truth.coco, detections) == before
     for task in TASKS:
         assert results[task]["AP"] == pytest.approx(100)
         assert results[task]["AP-person"] == pytest.approx(100)
@@ -110,18 +110,18 @@ def test_a_skeleton_of_two_points() -> None:
 def test_nothing_found_is_zero_and_nothing_there_is_none(dataset: DetectionDataset) -> None:
     truth = truth_of(dataset)
     truth.coco["categories"].append({"id": 3, "name": "tree", "supercategory": ""})
-    for found in ([], perfect(dataset)):
-        results = average_precision(truth, found, ["bbox"])["bbox"]
-        assert results["AP-car"] == (0 if not found else pytest.approx(100))
+    for detections in ([], perfect(dataset)):
+        results = average_precision(truth, detections, ["bbox"])["bbox"]
+        assert results["AP-car"] == (0 if not detections else pytest.approx(100))
         assert results["AP-tree"] is None
-        assert results["AP"] == (0 if not found else pytest.approx(100))
+        assert results["AP"] == (0 if not detections else pytest.approx(100))
     json.dumps(results, allow_nan=False)
 
 
 def noisy_instances(dataset: DetectionDataset) -> dict[int, Instances]:
     """Jittered copies of the ground truth with random scores and some nonsense, as a model's."""
     rng = np.random.default_rng(0)
-    found = {}
+    by_image = {}
     for record in dataset.records:
         boxes, classes, masks, keypoints = [], [], [], []
         for anno in [*record["annotations"]] * 2:
@@ -143,22 +143,22 @@ def noisy_instances(dataset: DetectionDataset) -> dict[int, Instances]:
         instances.pred_classes = torch.tensor(np.array(classes, dtype=int))
         instances.pred_masks = torch.tensor(np.array(masks).reshape(-1, 96, 96))
         instances.pred_keypoints = torch.tensor(np.array(keypoints).reshape(-1, 17, 3)).float()
-        found[record["image_id"]] = instances
-    return found
+        by_image[record["image_id"]] = instances
+    return by_image
 
 
 def test_equal_to_detectron2s_evaluator(dataset: DetectionDataset, tmp_path: Path) -> None:
-    found = noisy_instances(dataset)
+    by_image = noisy_instances(dataset)
     detections = [
         row
-        for image_id, instances in found.items()
+        for image_id, instances in by_image.items()
         for row in coco_rows(image_id, instances, dataset.classes, dataset.skeleton)
     ]
     ours = average_precision(truth_of(dataset), detections, TASKS)
     options = {"distributed": False, "output_dir": str(tmp_path), "kpt_oks_sigmas": ()}
     evaluator = COCOEvaluator(dataset.name, TASKS, **options)
     evaluator.reset()
-    for image_id, instances in found.items():
+    for image_id, instances in by_image.items():
         # Detectron2 moves the keypoints of what it is given.
         evaluator.process([{"image_id": image_id}], [{"instances": copy.deepcopy(instances)}])
     theirs = evaluator.evaluate()
@@ -175,8 +175,8 @@ def test_equal_to_detectron2s_evaluator(dataset: DetectionDataset, tmp_path: Pat
 
 
 def test_rows_do_not_touch_the_instances(dataset: DetectionDataset) -> None:
-    found = noisy_instances(dataset)
-    image_id, instances = next((number, of) for number, of in found.items() if len(of))
+    by_image = noisy_instances(dataset)
+    image_id, instances = next((number, of) for number, of in by_image.items() if len(of))
     before = instances.pred_keypoints.clone()
     first = coco_rows(image_id, instances, dataset.classes, dataset.skeleton)
     assert first == coco_rows(image_id, instances, dataset.classes, dataset.skeleton)

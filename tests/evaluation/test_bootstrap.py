@@ -30,21 +30,21 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(seeds: int) -> None:
     assert 0.92 <= held / 400 <= 0.995
 
 
-def ap_of(truth: GroundTruth, found: list[dict[str, Any]], task: str = "bbox") -> np.ndarray:
+def ap_of(truth: GroundTruth, detections: list[dict[str, Any]], task: str = "bbox") -> np.ndarray:
     """1 + B."""
-    matches = {"all": bootstrap.match_detections(truth, found, task)}
+    matches = {"all": bootstrap.match_detections(truth, detections, task)}
     weights = bootstrap.image_weights(len(truth.coco["images"]))
     return bootstrap.metrics_of_draws(matches, weights)["AP"]
 
 
 @pytest.mark.parametrize("task", ["bbox", "keypoints"])
 def test_the_first_draw_is_cocos_figure(task: str) -> None:
-    truth, found = scene(0, 12, 5, 3)
+    truth, detections = scene(0, 12, 5, 3)
     areas = ("all", "small", "medium", "large")
-    matches = {area: bootstrap.match_detections(truth, found, task, area) for area in areas}
+    matches = {area: bootstrap.match_detections(truth, detections, task, area) for area in areas}
     metrics = bootstrap.metrics_of_draws(matches, bootstrap.image_weights(12))
     first = {name: values[0] for name, values in metrics.items()}
-    expected = average_precision(truth, found, [task])[task]
+    expected = average_precision(truth, detections, [task])[task]
     for name in bootstrap.METRICS:
         value = expected.get(name)
         assert np.isnan(first[name]) if value is None else first[name] == pytest.approx(value)
@@ -58,24 +58,24 @@ def test_an_arm_does_not_differ_from_itself() -> None:
 
 
 def test_two_sets_of_detections_of_one_scene() -> None:
-    truth, found = scene(0, 12, 5, 3)
-    fewer = [row for row in found if row["image_id"] % 2]
+    truth, detections = scene(0, 12, 5, 3)
+    fewer = [row for row in detections if row["image_id"] % 2]
     tasks = ["bbox", "keypoints"]
-    apart = bootstrap.compare_detections(truth, fewer, found, tasks)
+    apart = bootstrap.compare_detections(truth, fewer, detections, tasks)
     assert list(apart) == tasks
     for task, difference in apart.items():
-        ap = [average_precision(truth, rows, [task])[task]["AP"] for rows in (fewer, found)]
+        ap = [average_precision(truth, rows, [task])[task]["AP"] for rows in (fewer, detections)]
         assert difference.value == pytest.approx(ap[0] - ap[1])
         assert difference.low <= difference.value < 0
-    same = bootstrap.compare_detections(truth, found, found, tasks)
+    same = bootstrap.compare_detections(truth, detections, detections, tasks)
     assert set(same.values()) == {bootstrap.PairedDifference(0, 0, 0, 12, 1)}
-    assert bootstrap.compare_detections(without_objects(truth), found, found, tasks) == {}
+    assert bootstrap.compare_detections(without_objects(truth), detections, detections, tasks) == {}
 
 
 def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> None:
-    truth, found = scene(0, 40, 5, 3)
-    moved = [{**row, "bbox": [v + 8 for v in row["bbox"]]} for row in found]
-    arm, baseline = (ap_of(truth, rows)[None] for rows in (moved, found))
+    truth, detections = scene(0, 40, 5, 3)
+    moved = [{**row, "bbox": [v + 8 for v in row["bbox"]]} for row in detections]
+    arm, baseline = (ap_of(truth, rows)[None] for rows in (moved, detections))
     pairs = ((arm, baseline), (baseline, arm))
     worse, better = (bootstrap.paired_difference(*pair, 40) for pair in pairs)
     assert worse is not None
@@ -111,18 +111,18 @@ def test_the_interval_over_seeds_is_not_left_to_chance(seeds: int) -> None:
 @pytest.mark.parametrize("task", ["bbox", "keypoints"])
 def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
     """The images of a large set are drawn 60 at a time, for an arm and a worse one."""
-    truth, found = scene(3, 400, 3, 2)
+    truth, detections = scene(3, 400, 3, 2)
     random = np.random.default_rng(4)
-    worse = [row for row in found if random.random() < 0.9]
-    arms = [{"all": bootstrap.match_detections(truth, rows, task)} for rows in (found, worse)]
+    worse = [row for row in detections if random.random() < 0.9]
+    arms = [{"all": bootstrap.match_detections(truth, rows, task)} for rows in (detections, worse)]
     once = np.ones((1, 400), int)
     whole = [bootstrap.metrics_of_draws(arm, once)["AP"][0] for arm in arms]
     held, trials = 0, 60
     for _ in range(trials):
-        taken = random.choice(400, 60)
+        sample = random.choice(400, 60)
         weights = np.stack(
-            [np.bincount(taken, minlength=400)]
-            + [np.bincount(random.choice(taken, 60), minlength=400) for _ in range(200)]
+            [np.bincount(sample, minlength=400)]
+            + [np.bincount(random.choice(sample, 60), minlength=400) for _ in range(200)]
         )
         values = [bootstrap.metrics_of_draws(arm, weights)["AP"][None] for arm in arms]
         result = bootstrap.paired_difference(*values, 60)
@@ -132,6 +132,6 @@ def test_the_interval_of_an_ap_holds_the_truth(task: str) -> None:
 
 
 def test_nothing_to_find_is_no_difference() -> None:
-    truth, found = scene(0, 3, 4, 2)
-    values = ap_of(without_objects(truth), found)[None]
+    truth, detections = scene(0, 3, 4, 2)
+    values = ap_of(without_objects(truth), detections)[None]
     assert bootstrap.paired_difference(values, values, 3) is None

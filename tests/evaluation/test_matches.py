@@ -23,9 +23,9 @@ def mean(ap: np.ndarray) -> float | None:
 def test_all_images_once_give_the_ap_of_coco(
     task: str, drawn_scene: tuple[GroundTruth, list[dict]]
 ) -> None:
-    truth, found = drawn_scene
-    expected = average_precision(truth, found, [task])[task]
-    matches = match_detections(truth, found, task)
+    truth, detections = drawn_scene
+    expected = average_precision(truth, detections, [task])[task]
+    matches = match_detections(truth, detections, task)
     for name, of_class in matches.items():
         ap = of_class.ap(np.ones((1, len(truth.coco["images"]))))[0]
         for suffix, part in (("AP", ap), ("AP50", ap[0])):
@@ -36,11 +36,11 @@ def test_all_images_once_give_the_ap_of_coco(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_weights_are_images_drawn_again(task: str) -> None:
-    truth, found = scene(3, 6, 5, 3)
+    truth, detections = scene(3, 6, 5, 3)
     weights = np.array([[0, 2, 1, 0, 3, 1], [1, 1, 1, 1, 1, 1], [0, 0, 0, 6, 0, 0]])
-    matches = match_detections(truth, found, task)
+    matches = match_detections(truth, detections, task)
     for row in weights:
-        again, detected = drawn(truth, found, row)
+        again, detected = drawn(truth, detections, row)
         expected = average_precision(again, detected, [task])[task]
         for name, of_class in matches.items():
             value, mine = expected[f"AP-{name}"], mean(of_class.ap(row[None])[0])
@@ -56,7 +56,7 @@ def without_objects(truth: GroundTruth) -> GroundTruth:
 
 
 def drawn(
-    truth: GroundTruth, found: list[dict], weights: np.ndarray
+    truth: GroundTruth, rows: list[dict], weights: np.ndarray
 ) -> tuple[GroundTruth, list[dict]]:
     """Copies of the images, as often as they are drawn."""
     images, annotations, detections = [], [], []
@@ -68,7 +68,7 @@ def drawn(
                 if row["image_id"] == image["id"]:
                     annotations.append({**row, "image_id": number, "id": len(annotations) + 1})
             detections += [
-                {**row, "image_id": number} for row in found if row["image_id"] == image["id"]
+                {**row, "image_id": number} for row in rows if row["image_id"] == image["id"]
             ]
     coco = {**truth.coco, "images": images, "annotations": annotations}
     return replace(truth, coco=coco), detections

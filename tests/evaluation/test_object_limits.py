@@ -18,7 +18,7 @@ TASKS = ("bbox", "segm", "keypoints")
 
 def scene(*counts: dict[str, int], limit: int | None = None) -> tuple[GroundTruth, list]:
     """Images that hold so many objects of each class, side by side, and perfect detections."""
-    annotations, found = [], []
+    annotations, detections = [], []
     for image, classes in enumerate(counts, 1):
         names = [name for name, count in classes.items() for _ in range(count)]
         for place, name in enumerate(names):
@@ -29,18 +29,18 @@ def scene(*counts: dict[str, int], limit: int | None = None) -> tuple[GroundTrut
             if name == "person":
                 row["keypoints"] = [x + 2, y + 2, 2, x + 8, y + 8, 2]
             number = len(annotations) + 1
-            found.append({**row, "score": 1 - number / 10_000})
+            detections.append({**row, "score": 1 - number / 10_000})
             row |= {"id": number, "area": 100.0, "iscrowd": 0, "num_keypoints": 2}
             annotations.append(row)
     images = [
         {"id": number, "width": 600, "height": 600, "file_name": f"{number}.jpg"}
         for number in range(1, len(counts) + 1)
     ]
-    for row in found:
+    for row in detections:
         rle = mask_utils.frPyObjects(row["segmentation"], 600, 600)[0]
         row["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
     coco = {"images": images, "categories": CATEGORIES, "annotations": annotations}
-    return GroundTruth(coco, BONES, limit), found
+    return GroundTruth(coco, BONES, limit), detections
 
 
 def limited(truth: GroundTruth, limit: int | None) -> GroundTruth:
@@ -50,9 +50,9 @@ def limited(truth: GroundTruth, limit: int | None) -> GroundTruth:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_best_detections_count_up_to_the_limit(task: str) -> None:
     """A limit cuts the recall of perfect detections; without one, all of them count."""
-    truth, found = scene({"person": 150})
+    truth, detections = scene({"person": 150})
     for limit, counted in ((None, 150), (30, 30), (100, 100), (150, 150), (1000, 150)):
-        (ap,) = average_precision(limited(truth, limit), found, [task]).values()
+        (ap,) = average_precision(limited(truth, limit), detections, [task]).values()
         # AP is over 101 values of recall.
         expected = 100 * (np.linspace(0, 1, 101) <= counted / 150).mean()
         assert ap["AP-person"] == pytest.approx(expected), limit
@@ -62,11 +62,11 @@ def test_the_best_detections_count_up_to_the_limit(task: str) -> None:
 def test_limits_of_coco_are_the_default_where_the_objects_fit_them(task: str) -> None:
     coco = {"bbox": 100, "segm": 100, "keypoints": 20}[task]
     for persons, limit in ((coco - 1, coco), (coco, coco), (coco + 1, coco + 1)):
-        truth, found = scene({"person": persons, "car": 40}, {"person": 3})
+        truth, detected = scene({"person": persons, "car": 40}, {"person": 3})
         assert truth.detection_limit(task) == limit
         # Behind the best hundred there is no room for what is nothing.
-        nothing = [{**found[0], "score": 0.9999, "bbox": [500, 500, 9, 9]} for _ in range(coco)]
-        many = [*nothing, *found]
+        nothing = [{**detected[0], "score": 0.9999, "bbox": [500, 500, 9, 9]} for _ in range(coco)]
+        many = [*nothing, *detected]
         ap = average_precision(limited(truth, limit), many, [task])
         assert average_precision(truth, many, [task]) == ap
 
@@ -74,25 +74,25 @@ def test_limits_of_coco_are_the_default_where_the_objects_fit_them(task: str) ->
 @pytest.mark.parametrize("limit", [None, 15, 200])
 def test_all_figures_are_of_the_same_detections(limit: int | None) -> None:
     """What is behind an AP follows the limit that the AP follows."""
-    truth, found = scene({"person": 120, "car": 10}, {"person": 5}, limit=limit)
-    ap = average_precision(truth, found, TASKS)
-    analysis = analyze(truth, found, TASKS, 0.0)
+    truth, detections = scene({"person": 120, "car": 10}, {"person": 5}, limit=limit)
+    ap = average_precision(truth, detections, TASKS)
+    analysis = analyze(truth, detections, TASKS, 0.0)
     for task in TASKS:
-        matches = {"all": bootstrap.match_detections(truth, found, task)}
+        matches = {"all": bootstrap.match_detections(truth, detections, task)}
         first = bootstrap.metrics_of_draws(matches, bootstrap.image_weights(2))["AP"][0]
         assert first == pytest.approx(ap[task]["AP"])
         right, point = min(limit or 120, 120) + 5, analysis.tasks[task].operating_points["person"]
         assert (point.true_positives, point.false_negatives) == (right, 125 - right)
         assert np.mean(analysis.tasks[task].ap_by_iou) == pytest.approx(ap[task]["AP"])
-    assert bootstrap.compare_detections(truth, found, found, TASKS)["bbox"].value == 0
-    fewer = [row for row in found if row["image_id"] == 1]
-    apart = bootstrap.compare_detections(truth, found, fewer, TASKS)
+    assert bootstrap.compare_detections(truth, detections, detections, TASKS)["bbox"].value == 0
+    fewer = [row for row in detections if row["image_id"] == 1]
+    apart = bootstrap.compare_detections(truth, detections, fewer, TASKS)
     for task, difference in apart.items():
         other = average_precision(truth, fewer, [task])[task]["AP"]
         assert difference.value == pytest.approx(ap[task]["AP"] - other)
-    assert keypoint_oks(truth, found) == dict.fromkeys("ab", pytest.approx(1))
+    assert keypoint_oks(truth, detections) == dict.fromkeys("ab", pytest.approx(1))
     # A confusion matrix has the detections of all classes in an image.
-    labels, matrix = confusion_matrix(truth, found, 0.0)
+    labels, matrix = confusion_matrix(truth, detections, 0.0)
     assert matrix[0, 0] == min(limit or 120, 120) + 5
     assert matrix[1, 1] == (0 if limit == 15 else 10)
     assert labels == ["person", "car", "background"]

@@ -85,7 +85,7 @@ def scene(
     return GroundTruth(coco, skeleton), detections
 
 
-def reference(truth: GroundTruth, found: list[dict], task: str) -> dict[str, float | None]:
+def reference(truth: GroundTruth, rows: list[dict], task: str) -> dict[str, float | None]:
     """The same by pycocotools, which gives -1 where there is nothing."""
     hidden = {"segm": {"bbox", "keypoints"}, "bbox": {"segmentation", "keypoints"}}.get(
         task, {"segmentation"}
@@ -94,7 +94,7 @@ def reference(truth: GroundTruth, found: list[dict], task: str) -> dict[str, flo
     coco.dataset = copy.deepcopy(dict(truth.coco))
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
-        results = coco.loadRes([{k: v for k, v in e.items() if k not in hidden} for e in found])
+        results = coco.loadRes([{k: v for k, v in e.items() if k not in hidden} for e in rows])
         evaluator = COCOeval(coco, results, task)
         if task == "keypoints":
             evaluator.params.catIds = [1]
@@ -131,13 +131,13 @@ SCENES = st.builds(
 @given(SCENES)
 @settings(max_examples=60, deadline=None)
 def test_every_figure_is_that_of_pycocotools(drawn: tuple[GroundTruth, list[dict]]) -> None:
-    truth, found = drawn
-    ours = average_precision(truth, found, TASKS)
-    if not found:  # on which pycocotools fails
+    truth, detections = drawn
+    ours = average_precision(truth, detections, TASKS)
+    if not detections:  # on which pycocotools fails
         assert {value for task in TASKS for value in ours[task].values()} <= {0, None}
         return
     for task in TASKS:
-        expected = reference(truth, found, task)
+        expected = reference(truth, detections, task)
         assert ours[task].keys() == expected.keys()
         for name, value in expected.items():
             mine = ours[task][name]
@@ -155,7 +155,7 @@ def test_the_scenes_are_neither_perfect_nor_hopeless() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_crowds_cost_nothing(task: str) -> None:
     """A detection within a crowd is neither right nor wrong."""
-    truth, found = scene(1, 5, 6, 1)
+    truth, detections = scene(1, 5, 6, 1)
     for row in truth.coco["annotations"]:
         row["iscrowd"] = 1
-    assert average_precision(truth, found, [task])[task]["AP"] is None
+    assert average_precision(truth, detections, [task])[task]["AP"] is None

@@ -69,28 +69,28 @@ class Played(nn.Module):
 
     def answer(self, record: Mapping[str, Any]) -> Instances:
         annos, (height, width) = record["annotations"], (record["height"], record["width"])
-        found = Instances((height, width))
+        instances = Instances((height, width))
         boxes = torch.tensor([anno["bbox"] for anno in annos]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
-        found.pred_boxes = Boxes(boxes + torch.tensor(self.random.normal(0, 2, boxes.shape)))
+        instances.pred_boxes = Boxes(boxes + torch.tensor(self.random.normal(0, 2, boxes.shape)))
         kinds = np.array([anno["category_id"] for anno in annos], int)
         wrong = self.random.random(len(kinds)) < 0.2
-        found.pred_classes = torch.tensor(np.where(wrong, 1 - kinds, kinds))
+        instances.pred_classes = torch.tensor(np.where(wrong, 1 - kinds, kinds))
         outlines = PolygonMasks([anno["segmentation"] for anno in annos])
-        found.pred_masks = BitMasks.from_polygon_masks(outlines, height, width).tensor
-        found.scores = torch.tensor(self.random.random(len(annos)))
-        return found
+        instances.pred_masks = BitMasks.from_polygon_masks(outlines, height, width).tensor
+        instances.scores = torch.tensor(self.random.random(len(annos)))
+        return instances
 
 
 def by_pycocotools(truth: Path, detections: Path, task: str) -> list[float]:
     """AP, AP50 and AP75 in percent."""
     with contextlib.redirect_stdout(io.StringIO()):
         ground_truth = COCO(str(truth))
-        found = COCOeval(ground_truth, ground_truth.loadRes(str(detections)), task)
-        found.evaluate()
-        found.accumulate()
-        found.summarize()
-    return [100 * value for value in found.stats[:3]]
+        evaluator = COCOeval(ground_truth, ground_truth.loadRes(str(detections)), task)
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return [100 * value for value in evaluator.stats[:3]]
 
 
 def test_pycocotools_gets_our_ap_with_the_original_file(
@@ -99,18 +99,18 @@ def test_pycocotools_gets_our_ap_with_the_original_file(
     file, images = coco
     dataset = load_dataset(str(file), str(images))
     assert dataset.classes == ("person", "car")
-    found = evaluate(predict(Played(dataset), [list(dataset.records)]), dataset)
+    evaluation = evaluate(predict(Played(dataset), [list(dataset.records)]), dataset)
     run = Run(tmp_path)
-    run.write_evaluation(found, dataset.coco_ids)
+    run.write_evaluation(evaluation, dataset.coco_ids)
     truth = json.loads(file.read_text())
     written = json.loads(run.detections_file.read_text())
     assert {row["image_id"] for row in written} == {row["image_id"] for row in truth["annotations"]}
     assert {row["category_id"] for row in written} == set(CATEGORIES.values())
     for task in ("bbox", "segm"):
-        ours = [found.results[task][name] for name in ("AP", "AP50", "AP75")]
+        ours = [evaluation.results[task][name] for name in ("AP", "AP50", "AP75")]
         assert 5 < ours[0] < 95, "neither all wrong nor all right"
         assert by_pycocotools(file, run.detections_file, task) == pytest.approx(ours)
-    assert run.detections(dataset.coco_ids) == found.detections
+    assert run.detections(dataset.coco_ids) == evaluation.detections
 
 
 def test_classes_of_the_model_keep_the_ids_of_the_file(coco: tuple[Path, Path]) -> None:

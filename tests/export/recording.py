@@ -34,15 +34,15 @@ def recorded(part: nn.Module, inputs: Sequence[Tensor], dynamic: Any) -> dict[st
     def in_torch(model: Any) -> Call:
         def call(*arrays: Tensor) -> list[np.ndarray]:
             with torch.inference_mode():
-                found = model(*arrays)
-            return [each.numpy() for each in ([found] if isinstance(found, Tensor) else found)]
+                output = model(*arrays)
+            return [value.numpy() for value in ([output] if isinstance(output, Tensor) else output)]
 
         return call
 
     def in_onnx(*arrays: Tensor) -> list[np.ndarray]:
-        names = [each.name for each in session.get_inputs()]
-        given = dict(zip(("a", "b", "c", "d"), arrays, strict=False))
-        return session.run(None, {name: given[name].numpy() for name in names})
+        names = [argument.name for argument in session.get_inputs()]
+        tensors = dict(zip(("a", "b", "c", "d"), arrays, strict=False))
+        return session.run(None, {name: tensors[name].numpy() for name in names})
 
     calls = (in_onnx, in_torch(traced), in_torch(program.module()))
     return dict(zip(FORMATS, calls, strict=True))

@@ -51,11 +51,11 @@ for file, load in (("m.ts", torch.jit.load), ("m.pt2", torch.export.load)):
     for i in range(int(sys.argv[1])):
         image = torch.from_numpy(expected[f"image{i}"])
         with torch.inference_mode():
-            found = model(image, torch.tensor(image.shape[:2]))
-        for value, name in zip(found, ("boxes", "scores", "labels", "masks", "keypoints")):
+            outputs = model(image, torch.tensor(image.shape[:2]))
+        for value, name in zip(outputs, ("boxes", "scores", "labels", "masks", "keypoints")):
             here, there = value.numpy(), expected.get(f"{name}{i}")
             if name == "masks":
-                here, there = (each & ~expected[f"mask_ignore{i}"] for each in (here, there))
+                here, there = (array & ~expected[f"mask_ignore{i}"] for array in (here, there))
             if name != "labels":
                 np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-2)
 """
@@ -114,19 +114,19 @@ def test_detector_finds_what_the_model_finds(kind: str, sure_run: Run, figures) 
 
     def run(image: Any, size: tuple[int, int]) -> Any:
         with torch.inference_mode():
-            found = detector(torch.from_numpy(image), torch.tensor(size))
-        return dict(zip(detector.outputs, (each.numpy() for each in found), strict=True))
+            outputs = detector(torch.from_numpy(image), torch.tensor(size))
+        return dict(zip(detector.outputs, (output.numpy() for output in outputs), strict=True))
 
     for image in some_images(figures):
-        (expected, ignore), found = reference(predictor, image), predicted(run, predictor, image)
-        assert (2 if kind == "outside" else 20) < len(expected) == len(found)
-        assert expected.labels == found.labels
+        (expected, ignore), exported = reference(predictor, image), predicted(run, predictor, image)
+        assert (2 if kind == "outside" else 20) < len(expected) == len(exported)
+        assert expected.labels == exported.labels
         assert (expected.mask_scores is None) == (kind != "mask scores")
         for name in ("boxes", "scores", "keypoints", "mask_scores"):
-            here, there = getattr(found, name), getattr(expected, name)
+            here, there = getattr(exported, name), getattr(expected, name)
             if there is not None:
                 np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-3)
-        assert not ((found.masks != expected.masks) & ~ignore).any()
+        assert not ((exported.masks != expected.masks) & ~ignore).any()
 
 
 def test_onnx_file_is_run_by_the_code_of_the_document(sure_run, figures, tmp_path, script) -> None:
@@ -166,10 +166,10 @@ def test_onnx_file_is_run_by_the_code_of_the_document(sure_run, figures, tmp_pat
         image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
         with torch.inference_mode():
             there = detector(torch.from_numpy(image), torch.tensor((50, 60)))
-        found = run(image, (50, 60))
+        outputs = run(image, (50, 60))
         for name, value in zip(detector.outputs, there, strict=True):
-            assert found[name].shape == tuple(value.shape)
-        np.testing.assert_allclose(found["boxes"], there[0], atol=1e-2)
+            assert outputs[name].shape == tuple(value.shape)
+        np.testing.assert_allclose(outputs["boxes"], there[0], atol=1e-2)
     # Images of 16 bits, and turned ones, are as the predictor reads them.
     detect_module = runpy.run_path(str(tmp_path / "detect.py"))
     grey = np.array(Image.fromarray(images[0]).convert("L"))
@@ -201,9 +201,9 @@ def test_files_of_pytorch_run_without_the_package(sure_run: Run, figures, tmp_pa
         done = export_run(
             sure_run, tmp_path / name, format, images, overrides=overrides, expected=expected
         )
-        assert {each.size for each in done.differences} > {(96, 96), (50, 96), (31, 84), (96, 90)}
-        assert sum(each.instances for each in done.differences) > 5
-        assert sum(each.peaks for each in done.differences) > 0
+        assert {row.size for row in done.differences} > {(96, 96), (50, 96), (31, 84), (96, 90)}
+        assert sum(row.instances for row in done.differences) > 5
+        assert sum(row.peaks for row in done.differences) > 0
     (tmp_path / "run.py").write_text(IN_TORCH)
     said = elsewhere(tmp_path, "run.py", len(done.differences))
     assert said == "['car', 'person']\n" * 2
@@ -240,15 +240,15 @@ def test_reference_is_what_the_predictor_finds(sure_run: Run, figures: FiguresPa
     predictor = Predictor.from_run(sure_run)
     model: Any = predictor.model
     for image in some_images(figures):
-        (found, ignore), expected = reference(predictor, image), predictor(image)
-        assert (found.masks == expected.masks).all()
+        (prediction, ignore), expected = reference(predictor, image), predictor(image)
+        assert (prediction.masks == expected.masks).all()
         for name in ("boxes", "scores", "keypoints", "labels"):
-            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+            np.testing.assert_array_equal(getattr(prediction, name), getattr(expected, name))
         with torch.inference_mode():
             (seen,) = model.inference([predictor.prepare(image)], do_postprocess=False)
             # In the image, before the threshold.
             probabilities, _ = _do_paste_mask(
-                seen.pred_masks, torch.tensor(found.boxes), *image.shape[:2], skip_empty=False
+                seen.pred_masks, torch.tensor(prediction.boxes), *image.shape[:2], skip_empty=False
             )
         at_threshold = (probabilities - 0.5).abs().numpy() < 1e-4
         assert 0 < at_threshold.sum() < 0.01 * at_threshold.size
@@ -266,7 +266,7 @@ def test_pixels_off_the_threshold_count(kind, sure_run, figures, tmp_path, monke
         return ignore.sum(axis=(1, 2)) / (prediction.masks & ~ignore).sum(axis=(1, 2))
 
     candidates = [(reference(predictor, image), image) for image in some_images(figures)]
-    (prediction, ignore), image = best = max(candidates, key=lambda each: share(each).max())
+    (prediction, ignore), image = best = max(candidates, key=lambda pair: share(pair).max())
     at, images = int(share(best).argmax()), [image]
     assert ignore[at].sum() > 0.011 * prediction.masks[at].sum()  # else the IoU would allow them
     changed = ignore[at]
@@ -286,7 +286,7 @@ def test_pixels_off_the_threshold_count(kind, sure_run, figures, tmp_path, monke
     monkeypatch.setattr(exporter, "runner", changed_runner(spoilt))
     arguments = (sure_run, tmp_path / "m.ts", "torchscript", images)
     if kind == "at the threshold":
-        assert all(each.acceptable for each in export_run(*arguments).differences)
+        assert all(difference.acceptable for difference in export_run(*arguments).differences)
     else:
         with pytest.raises(UserError, match=r"masks IoU 0\.9[0-8]"):
             export_run(*arguments)
@@ -309,7 +309,7 @@ def test_what_is_read_is_not_written_over(sure_run: Run, figures, tmp_path, scri
     image = expand_inputs(figures.val.parent)[0]
     arguments = ("export", "--run", sure_run.folder, "--check", image, "--output")
     kept = (image, sure_run.weights, sure_run.config_file)
-    before = [each.read_bytes() for each in kept]
+    before = [path.read_bytes() for path in kept]
     for *outputs, said in (
         (image, "a file that is read"),
         (sure_run.weights, "a file that is read"),
@@ -319,7 +319,7 @@ def test_what_is_read_is_not_written_over(sure_run: Run, figures, tmp_path, scri
         done = script(*arguments, *outputs, status=2)
         assert said in done.stderr
         assert str(outputs[-1]) in done.stderr
-    assert [each.read_bytes() for each in kept] == before
+    assert [path.read_bytes() for path in kept] == before
     assert list(tmp_path.iterdir()) == []
 
 
@@ -422,24 +422,24 @@ def test_comparison_measures_what_differs() -> None:
     for joint, apart in (((0, 1), 0.6), ((1, 1), 0)):  # the latter has no peak
         keypoints = expected.keypoints.copy()
         keypoints[(*joint, 0)] += 0.6
-        found = check_parity(expected, replace(expected, keypoints=keypoints), 0.05, 100)
-        assert found.keypoints == pytest.approx(apart)
-        assert found.acceptable == (apart == 0)
+        difference = check_parity(expected, replace(expected, keypoints=keypoints), 0.05, 100)
+        assert difference.keypoints == pytest.approx(apart)
+        assert difference.acceptable == (apart == 0)
     masks = expected.masks.copy()
     masks[2, 5, 5:7] = False
-    found = check_parity(expected, replace(expected, masks=masks), 0.05, 100)
-    assert found.masks == pytest.approx(0.98)
-    assert not found.acceptable
+    difference = check_parity(expected, replace(expected, masks=masks), 0.05, 100)
+    assert difference.masks == pytest.approx(0.98)
+    assert not difference.acceptable
     # Nor do pixels count that rounding decides, and no others are forgiven for it.
     for row, acceptable in ((5, True), (6, False)):
         ignore = np.zeros_like(masks)
         ignore[2, row, 4:7] = True
         order = [2, 1, 0]
-        found = check_parity(
+        difference = check_parity(
             shuffled(expected, order), replace(expected, masks=masks), 0.05, 100, ignore[order]
         )
-        assert found.acceptable == acceptable
-        assert found.masks == pytest.approx(1 if acceptable else 96 / 98)
+        assert difference.acceptable == acceptable
+        assert difference.masks == pytest.approx(1 if acceptable else 96 / 98)
 
 
 def test_instances_at_the_threshold_may_be_missing() -> None:
@@ -456,9 +456,9 @@ def test_instances_at_the_threshold_may_be_missing() -> None:
 
 
 def test_properties_of_a_file(sure_run: Run) -> None:
-    found = json.loads(json.dumps(exporter._metadata(Predictor.from_run(sure_run))))
-    assert found["classes"] == ["car", "person"]
-    assert found["skeleton"]["keypoints"][0] == "nose"
-    assert found["resize"] == {"short_edge": 120, "max_size": 180}
-    assert found["score_threshold"] == 0.7
-    assert {name for name in found if f"`{name}`" not in DOCUMENT} == set()
+    metadata = json.loads(json.dumps(exporter._metadata(Predictor.from_run(sure_run))))
+    assert metadata["classes"] == ["car", "person"]
+    assert metadata["skeleton"]["keypoints"][0] == "nose"
+    assert metadata["resize"] == {"short_edge": 120, "max_size": 180}
+    assert metadata["score_threshold"] == 0.7
+    assert {name for name in metadata if f"`{name}`" not in DOCUMENT} == set()

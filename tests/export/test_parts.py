@@ -38,9 +38,9 @@ def some_maps(height: int = 128, width: int = 160) -> list[Tensor]:
     return [torch.randn(1, CHANNELS, height // stride, width // stride) for stride in (4, 8)]
 
 
-def assert_close(found: list[np.ndarray], expected: Any) -> None:
-    assert len(found) == len(expected)
-    for here, there in zip(found, expected, strict=True):
+def assert_close(outputs: list[np.ndarray], expected: Any) -> None:
+    assert len(outputs) == len(expected)
+    for here, there in zip(outputs, expected, strict=True):
         assert here.shape == tuple(there.shape)
         np.testing.assert_allclose(here, there.numpy(), rtol=1e-3, atol=1e-3)
 

@@ -74,8 +74,8 @@ def test_predictions_can_be_corrected_and_trained_with(
     assert len(loaded) == 3
     least = [min(scores(image), default=2) for image in read_annotations(project).images]
     assert least == sorted(least)
-    found = sum(len(record["annotations"]) for record in loaded.records)
-    assert found == len(json.loads((out / "coco.json").read_text())["annotations"]) > 0
+    count = sum(len(record["annotations"]) for record in loaded.records)
+    assert count == len(json.loads((out / "coco.json").read_text())["annotations"]) > 0
 
 
 def test_predictions_are_called_as_in_training_and_can_be_merged(
@@ -101,8 +101,8 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
     more = tmp_path / "more.json"
     script("data", "merge", train, out / "via_project.json", "--output", more)
     before = Counter[tuple[str, str, int]]()
-    for each in (read_annotations(train), written):
-        before += objects(each)
+    for annotations in (read_annotations(train), written):
+        before += objects(annotations)
     assert before.total() > len(regions)
     assert objects(read_annotations(more)) == before
     assert {name for _, name, _ in before} == {"car", "person"}
@@ -111,11 +111,11 @@ def test_predictions_are_called_as_in_training_and_can_be_merged(
 def objects(annotations: Annotations) -> Counter[tuple[str, str, int]]:
     """The objects by image, class and number of labelled keypoints."""
     labelled = build_instances(annotations, LabelRules(class_attribute="name"), COCO_PERSON)
-    assert not [each for each in labelled.problems if each.severity == "error"]
+    assert not [problem for problem in labelled.problems if problem.severity == "error"]
     return Counter(
-        (image.record.filename, each.label, sum(v > 0 for _, _, v in each.keypoints or ()))
+        (image.record.filename, instance.label, sum(v > 0 for _, _, v in instance.keypoints or ()))
         for image in labelled.images
-        for each in image.instances
+        for instance in image.instances
     )
 
 
@@ -199,7 +199,7 @@ def pictures_in(page: str) -> list[Image.Image]:
     """The pictures of a page, of which there is one at least, with the annotated one's size."""
     data = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
     assert data
-    return [Image.open(io.BytesIO(base64.b64decode(each))) for each in data]
+    return [Image.open(io.BytesIO(base64.b64decode(text))) for text in data]
 
 
 def test_other_data_is_what_the_overrides_name(
@@ -251,21 +251,21 @@ def test_results_have_the_ids_of_the_coco_file(
     data_of = ("--data", coco, "--images", folder)
     script("evaluate", "--run", own_run.folder, *data_of, "--output", out, "--detections", rows)
     truth = COCO(str(coco))
-    found = COCOeval(truth, truth.loadRes(str(rows)), "bbox")
-    found.evaluate()
-    found.accumulate()
-    found.summarize()
+    evaluator = COCOeval(truth, truth.loadRes(str(rows)), "bbox")
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summarize()
     ours = json.loads(out.read_text())["bbox"]
-    assert [ours["AP"], ours["AP50"]] == pytest.approx([100 * each for each in found.stats[:2]])
+    assert [ours["AP"], ours["AP50"]] == pytest.approx([100 * ap for ap in evaluator.stats[:2]])
 
     own_run.write({"category_ids.json": "[500, 3]"})
     options = ("--save", "coco", "--threshold", 0, "--limit", 1)
     predict(folder, tmp_path / "out", *options, run=own_run.folder)
-    made = json.loads((tmp_path / "out" / "coco.json").read_text())
-    names = {each["id"]: each["name"] for each in made["categories"]}
+    predictions = json.loads((tmp_path / "out" / "coco.json").read_text())
+    names = {category["id"]: category["name"] for category in predictions["categories"]}
     assert names == {500: "car", 3: "person"}
-    assert {row["category_id"] for row in made["annotations"]} <= set(names)
-    assert made["annotations"]
+    assert {row["category_id"] for row in predictions["annotations"]} <= set(names)
+    assert predictions["annotations"]
 
 
 def test_evaluation_refuses_what_cannot_work(
@@ -280,7 +280,7 @@ def test_evaluation_refuses_what_cannot_work(
         (("--html", tmp_path), ("--html", "a folder")),
     ]:
         done = script("evaluate", "--run", tiny_run.folder, *more, status=2)
-        assert all(each in done.stderr for each in named), done.stderr
+        assert all(part in done.stderr for part in named), done.stderr
     assert not tiny_run.results_file.exists()
 
 

@@ -67,26 +67,26 @@ def test_all_of_a_video(predict: Script, film: Path, out: Path) -> None:
     assert [image["frame"] for image in data["images"]] == list(range(6))
     assert [image["time"] for image in data["images"]] == pytest.approx(times, abs=1e-6)
     assert {image["file_name"] for image in data["images"]} == {"film.mp4"}
-    found = [instance for image in data["images"] for instance in image["instances"]]
-    assert found
+    instances = [instance for image in data["images"] for instance in image["instances"]]
+    assert instances
     # An object keeps its number, and no two of a frame have the same.
     for image in data["images"]:
         tracks = [instance["track"] for instance in image["instances"]]
         assert len(set(tracks)) == len(tracks)
-    assert len({instance["track"] for instance in found}) < len(found)
+    assert len({instance["track"] for instance in instances}) < len(instances)
 
     frames = [f"film_{index:06}.jpg" for index in range(6)]
     assert sorted(path.name for path in (out / "frames").iterdir()) == frames
     coco = json.loads((out / "coco.json").read_text())
-    assert [image["file_name"] for image in coco["images"]] == [f"frames/{each}" for each in frames]
+    assert [image["file_name"] for image in coco["images"]] == [f"frames/{name}" for name in frames]
     assert [image["frame"] for image in coco["images"]] == list(range(6))
-    assert [row["track_id"] for row in coco["annotations"]] == [each["track"] for each in found]
+    assert [row["track_id"] for row in coco["annotations"]] == [item["track"] for item in instances]
     # Both are found again with their frames, as data to train with.
     for name in ("coco.json", "via_project.json"):
         folder = {"coco.json": str(out)}.get(name)  # the project says where they are
         loaded = load_dataset(str(out / name), folder, classes=["car", "person"])
         assert len(loaded) == 6
-        assert sum(len(record["annotations"]) for record in loaded.records) == len(found)
+        assert sum(len(record["annotations"]) for record in loaded.records) == len(instances)
     project = via.read(out / "via_project.json")
     assert project.default_path == f"{(out / 'frames').resolve()}{os.sep}"
     saved = read_rgb(out / "frames" / frames[3])
@@ -101,7 +101,7 @@ def test_the_table_has_what_the_json_has(
         out = tmp_path / f"of_{source.name}"
         predict(source, out, "--threshold", 0.3, "--save", "json,csv", "--limit", 3)
         data = json.loads((out / "predictions.json").read_text())
-        pairs = [(image, each) for image in data["images"] for each in image["instances"]]
+        pairs = [(image, instance) for image in data["images"] for instance in image["instances"]]
         table = rows(out / "predictions.csv")
         assert len(table) == len(pairs) > 0
         for row, (image, instance) in zip(table, pairs, strict=True):
@@ -167,14 +167,14 @@ def test_two_weights_of_a_run_are_called_by_their_names(
 
 
 def test_batches_change_nothing(predict: Script, figures: FiguresPaths, tmp_path: Path) -> None:
-    found = []
+    by_batch = []
     for batch in (1, 3):
         options = ("--threshold", 0.3, "--save", "json", "--exact", "--batch", batch)
         predict(figures.val.parent, tmp_path, *options)
         data = json.loads((tmp_path / "predictions.json").read_text())
-        found.append([each for image in data["images"] for each in image["instances"]])
-    assert len(found[0]) == len(found[1]) > 0
-    for one, other in zip(*found, strict=True):
+        by_batch.append([instance for image in data["images"] for instance in image["instances"]])
+    assert len(by_batch[0]) == len(by_batch[1]) > 0
+    for one, other in zip(*by_batch, strict=True):
         assert one["class"] == other["class"]
         assert one["bbox"] == near(other["bbox"])
 
@@ -200,7 +200,7 @@ def test_images_of_all_kinds(predict: Script, tmp_path: Path) -> None:
     assert "2 images left out" in done.stderr
     assert all(name in done.stderr for name in ("j.png", "too many pixels", "remedy", "k.jpg"))
     data = json.loads((out / "predictions.json").read_text())
-    sizes = {each["file_name"]: (each["width"], each["height"]) for each in data["images"]}
+    sizes = {image["file_name"]: (image["width"], image["height"]) for image in data["images"]}
     assert len(sizes) == 11
     assert sizes["turned.jpg"] == (30, 40)
     assert sizes["i.png"] == (1, 1)
@@ -230,13 +230,13 @@ def test_a_large_image_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Pillow warns from half of the size on that is refused."""
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read_rgb(tmp_path / "a.png")
-        assert len(told) == 1
+        assert len(caught) == 1
         set_up()
         read_rgb(tmp_path / "a.png")
-        assert len(told) == 1
+        assert len(caught) == 1
 
 
 def test_a_name_that_is_no_unicode(predict: Script, out: Path, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_name_that_is_no_unicode(predict: Script, out: Path, tmp_path: Path) -
         pytest.skip("there are no such names here")
     predict(image, out, "--threshold", 0.3, "--save", "json,csv")
     data = json.loads((out / "predictions.json").read_text())
-    assert [each["file_name"] for each in data["images"]] == [image.name]
+    assert [entry["file_name"] for entry in data["images"]] == [image.name]
     table = rows(out / "predictions.csv")
     assert len(table) == len(data["images"][0]["instances"]) > 0
     assert {row["file_name"] for row in table} == {"a\\udcff.png"}
@@ -406,7 +406,7 @@ def test_colours_are_those_of_tracks(
     monkeypatch.setattr("roilab.inference.rendering.draw_prediction", draw)
     predict(film, out, "--threshold", 0.3)
     data = json.loads((out / "predictions.json").read_text())
-    assert drawn == [[each["track"] for each in image["instances"]] for image in data["images"]]
+    assert drawn == [[item["track"] for item in image["instances"]] for image in data["images"]]
     assert any(drawn)
 
 

@@ -54,15 +54,15 @@ def test_without_tags_the_names_say_the_same(
     via.WRITERS[kind](tmp_path / "export", project)
     tagged = via.build_instances(read_annotations(tmp_path / "project"), skeleton=skeleton)
     named = via.build_instances(read_annotations(tmp_path / "export"), skeleton=skeleton)
-    assert [each.instances for each in named.images] == [each.instances for each in tagged.images]
+    assert [item.instances for item in named.images] == [item.instances for item in tagged.images]
     assert named.classes == tagged.classes == ("car", "person")
-    assert {each.severity for each in named.problems} <= {"note"}
+    assert {problem.severity for problem in named.problems} <= {"note"}
 
 
 @pytest.mark.parametrize("kind", via.WRITERS)
 def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> None:
-    found = prediction(0.9, 0.6)
-    record = via_record("a.jpg", 123, found, RUN)
+    predicted = prediction(0.9, 0.6)
+    record = via_record("a.jpg", 123, predicted, RUN)
     path = tmp_path / "via"
     via.WRITERS[kind](path, via_annotations([record], RUN, ""))
     # A JSON or a CSV has no declarations, and with them no tags: the names say it.
@@ -74,8 +74,8 @@ def test_what_was_predicted_is_what_is_labelled(tmp_path: Path, kind: str) -> No
     for index, instance in enumerate((person, car)):
         rings = [[v for point in ring for v in point] for ring in instance.polygons]
         mask = mask_utils.decode(mask_utils.merge(mask_utils.frPyObjects(rings, 40, 60)))
-        assert found.masks is not None
-        assert (mask.astype(bool) == found.masks[index]).all()
+        assert predicted.masks is not None
+        assert (mask.astype(bool) == predicted.masks[index]).all()
 
 
 def test_without_masks_there_are_boxes() -> None:
@@ -87,17 +87,17 @@ def test_without_masks_there_are_boxes() -> None:
 
 def test_the_least_certain_image_comes_first() -> None:
     scores = {"sure": (0.9, 0.8), "empty": (), "unsure": (0.99, 0.31), "middle": (0.5,)}
-    records = [via_record(name, 1, prediction(*each), RUN) for name, each in scores.items()]
-    found = via_annotations(records, RUN, "")
-    assert [image.filename for image in found.images] == ["unsure", "middle", "sure", "empty"]
+    records = [via_record(name, 1, prediction(*values), RUN) for name, values in scores.items()]
+    annotations = via_annotations(records, RUN, "")
+    assert [image.filename for image in annotations.images] == ["unsure", "middle", "sure", "empty"]
 
 
 def test_coco(tmp_path: Path) -> None:
-    found = prediction(0.9, 0.6)
-    rows = [to_json("a.jpg", found), to_json("b.jpg", prediction())]
+    predicted = prediction(0.9, 0.6)
+    rows = [to_json("a.jpg", predicted), to_json("b.jpg", prediction())]
     data = predictions_to_coco(rows, RUN)
     assert [row["category_id"] for row in data["annotations"]] == [3, 500]
-    names = {each["name"]: each["id"] for each in data["categories"]}
+    names = {category["name"]: category["id"] for category in data["categories"]}
     assert names == dict(zip(CLASSES, (500, 3), strict=True))
     assert [row["score"] for row in data["annotations"]] == pytest.approx([0.9, 0.6])
     assert data["annotations"][0]["area"] == 20 * 20 + 6 * 10
@@ -112,11 +112,11 @@ def test_coco(tmp_path: Path) -> None:
 
 
 def test_filled_holes_are_counted() -> None:
-    found = prediction(0.9, 0.6)
-    assert found.masks is not None
-    found.masks[0, 10:12, 10:13] = False
+    predicted = prediction(0.9, 0.6)
+    assert predicted.masks is not None
+    predicted.masks[0, 10:12, 10:13] = False
     run = replace(RUN, skeleton=None)
-    record = via_record("a.jpg", 1, found, run)
+    record = via_record("a.jpg", 1, predicted, run)
     assert record.filled == (6,)
     (problem,) = via_annotations([record], run, "").problems
     assert problem.severity == "warning"
@@ -169,6 +169,6 @@ def test_corrected_predictions_join_what_was_trained_with(tmp_path: Path, named:
     corrected = read_annotations(tmp_path / "more.json", strict=True)
     labelled = via.build_instances(corrected, skeleton=BONES)
     assert [problem for problem in labelled.problems if problem.severity == "error"] == []
-    found = [[each.label for each in image.instances] for image in labelled.images]
-    assert found == [["person", "car"], ["person", "car"]]
+    labels = [[instance.label for instance in image.instances] for image in labelled.images]
+    assert labels == [["person", "car"], ["person", "car"]]
     assert labelled.images[1].instances[0].keypoints == ((10, 12, 2), (0, 0, 0))

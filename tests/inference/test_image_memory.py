@@ -46,9 +46,9 @@ def predictor(tiny_run) -> Predictor:
 def bounded(predictor: Predictor, limit: int) -> Predictor:
     """The same model within a limit."""
     parts = predictor.image_format, predictor.classes, predictor.skeleton
-    made = Predictor(predictor.model, [], *parts, max_memory=limit)
-    made.memory._features = measure(predictor.model, torch.device("cpu"))
-    return made
+    limited_predictor = Predictor(predictor.model, [], *parts, max_memory=limit)
+    limited_predictor.memory._features = measure(predictor.model, torch.device("cpu"))
+    return limited_predictor
 
 
 def test_a_large_image_is_refused_by_its_header(predictor, tmp_path: Path, monkeypatch) -> None:
@@ -76,8 +76,8 @@ def test_the_remedy_names_a_limit_that_is_enough(predictor, tmp_path: Path) -> N
 
 def test_images_that_do_not_fit_together_are_looked_at_apart(predictor) -> None:
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    base, each = measure(predictor.model, torch.device("cpu"))
-    room = int(base + 2.5 * each * 64 * 96) + (200 << 20)
+    base, per_pixel = measure(predictor.model, torch.device("cpu"))
+    room = int(base + 2.5 * per_pixel * 64 * 96) + (200 << 20)
     tight = bounded(predictor, room)
     assert tight._batch_size(64, 96, 5) == 2
     together, apart = predictor([image] * 5), tight([image] * 5)
@@ -101,11 +101,11 @@ def test_masks_are_counted_before_they_are_made(predictor) -> None:
 
 def test_features_grow_with_the_pixels_as_measured(predictor) -> None:
     """By what two small images take, those of a larger one are known."""
-    base, each = measure(predictor.model, torch.device("cpu"))
+    base, per_pixel = measure(predictor.model, torch.device("cpu"))
     image = torch.zeros(3, 384, 640, dtype=torch.uint8)
     with torch.no_grad(), memory_bound._Live() as live:
         predictor.model.backbone(predictor.model.preprocess_image([{"image": image}]).tensor)
-    assert live.peak <= base + each * 384 * 640 <= 2 * live.peak
+    assert live.peak <= base + per_pixel * 384 * 640 <= 2 * live.peak
 
 
 def test_what_the_model_sees_is_what_counts(tiny_run) -> None:
@@ -128,9 +128,9 @@ def test_the_demo_leaves_out_what_does_not_fit_and_goes_on(
     done = predict(photos, out, "--max-memory", "1.5", status=1)
     assert "b.jpg" in done.stderr
     assert "13000 x 13000" in done.stderr
-    found = json.loads((out / "predictions.json").read_text())
+    predictions = json.loads((out / "predictions.json").read_text())
     names = [f"{name}{first.suffix}" for name in "ac"]
-    assert [image["file_name"] for image in found["images"]] == names
+    assert [image["file_name"] for image in predictions["images"]] == names
     assert (out / "c.jpg").is_file()
 
 
@@ -169,6 +169,6 @@ def test_sigterm_ends_the_demo_with_what_was_found(tiny_run, figures, tmp_path: 
     assert "Traceback" not in complaint
     assert "interrupted after" in complaint
     assert "instances: " in said
-    found = json.loads((out / "predictions.json").read_text())
-    assert 1 <= len(found["images"]) < 3000
+    predictions = json.loads((out / "predictions.json").read_text())
+    assert 1 <= len(predictions["images"]) < 3000
     assert not list(out.glob(".*"))

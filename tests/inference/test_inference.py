@@ -21,14 +21,14 @@ class Fixed(nn.Module):
 
     def forward(self, inputs: list[dict]) -> list[dict]:
         (image,) = inputs
-        found = Instances((image["height"], image["width"]))
-        found.pred_boxes = Boxes(torch.tensor([[2.0, 3, 20, 40], [10, 10, 50, 30]]))
-        found.scores = torch.tensor([0.9, 0.4])
-        found.pred_classes = torch.tensor([1, 0])
-        found.pred_masks = torch.zeros(2, image["height"], image["width"], dtype=torch.bool)
-        found.pred_masks[0, 5:30, 4:15] = True
-        found.pred_keypoints = torch.tensor([10.5, 10.5, 0.75]).expand(2, 17, 3)
-        return [{"instances": found}]
+        instances = Instances((image["height"], image["width"]))
+        instances.pred_boxes = Boxes(torch.tensor([[2.0, 3, 20, 40], [10, 10, 50, 30]]))
+        instances.scores = torch.tensor([0.9, 0.4])
+        instances.pred_classes = torch.tensor([1, 0])
+        instances.pred_masks = torch.zeros(2, image["height"], image["width"], dtype=torch.bool)
+        instances.pred_masks[0, 5:30, 4:15] = True
+        instances.pred_keypoints = torch.tensor([10.5, 10.5, 0.75]).expand(2, 17, 3)
+        return [{"instances": instances}]
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_threshold(prediction: Prediction) -> None:
 
 def test_picture_is_new_and_enlarged(prediction: Prediction) -> None:
     image = np.full((48, 64, 3), 128, np.uint8)
-    for found in (prediction, prediction.above(1.0)):
-        picture = draw_prediction(image, found, COCO_PERSON)
+    for subset in (prediction, prediction.above(1.0)):
+        picture = draw_prediction(image, subset, COCO_PERSON)
         assert picture.shape == (192, 256, 3)
         assert (image == 128).all()
     assert (draw_prediction(image, prediction, COCO_PERSON) != 128).any()

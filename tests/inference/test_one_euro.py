@@ -43,9 +43,9 @@ def noise(seed: int = 0, frames: int = 90) -> np.ndarray:
 
 def test_the_first_frame_is_unchanged() -> None:
     first = frame(noise()[0])
-    found = KeypointSmoother()(first, [0, 1], 0.0)
-    assert_array_equal(found.keypoints, first.keypoints)
-    assert found.keypoints is not first.keypoints
+    filtered = KeypointSmoother()(first, [0, 1], 0.0)
+    assert_array_equal(filtered.keypoints, first.keypoints)
+    assert filtered.keypoints is not first.keypoints
 
 
 def test_a_still_point_trembles_less() -> None:
@@ -104,8 +104,8 @@ def test_the_order_of_instances_does_not_matter() -> None:
     smoother = KeypointSmoother()
     for at, places in enumerate(video):
         order = rng.permutation(2)
-        found = places_of(smoother(frame(places[order]), order + 40, at / RATE))
-        assert_array_equal(found, expected[at, order])
+        filtered = places_of(smoother(frame(places[order]), order + 40, at / RATE))
+        assert_array_equal(filtered, expected[at, order])
 
 
 def test_uneven_frames_of_a_steady_motion_lag_evenly() -> None:
@@ -126,9 +126,9 @@ def test_what_is_not_seen_passes_through_and_begins_anew() -> None:
     weak = frame(far)
     assert weak.keypoints is not None
     weak.keypoints[0, 1, 2] = 0.01
-    found = places_of(smoother(weak, [0], 0.1))
-    assert (found[0, 0] < 59).all()
-    assert (found[0, 1] == 60).all()
+    places = places_of(smoother(weak, [0], 0.1))
+    assert (places[0, 0] < 59).all()
+    assert (places[0, 1] == 60).all()
     again = places_of(smoother(frame(still), [0], 0.2))
     assert (again[0, 0] > 51).all()
     assert (again[0, 1] == 50).all()
@@ -139,8 +139,8 @@ def test_instances_without_keypoints_pass_through() -> None:
     places = noise()[0]
     places[1] = np.nan
     for seconds in (0.0, 0.1):
-        found = smoother(frame(places), [0, 1], seconds)
-        assert_array_equal(places_of(found), places)
+        filtered = smoother(frame(places), [0, 1], seconds)
+        assert_array_equal(places_of(filtered), places)
     none = replace(frame(places), keypoints=None)
     assert smoother(none, [0, 1], 0.2) is none
     assert len(smoother(frame(places[:0]), [], 0.3)) == 0
@@ -151,19 +151,19 @@ def test_instances_without_keypoints_pass_through() -> None:
 def test_what_is_gone_is_forgotten(gap: float, begins_anew: bool, direction: int) -> None:
     smoother = KeypointSmoother()
     smoother(frame(np.full((1, 1, 2), 50.0)), [0], 5.0)
-    found = places_of(smoother(frame(np.full((1, 1, 2), 80.0)), [0], 5.0 + direction * gap))
-    assert (found == 80).all() == (begins_anew or direction < 0)
+    places = places_of(smoother(frame(np.full((1, 1, 2), 80.0)), [0], 5.0 + direction * gap))
+    assert (places == 80).all() == (begins_anew or direction < 0)
 
 
 def test_what_is_given_is_not_touched() -> None:
     smoother = KeypointSmoother()
     video = noise(frames=2)
     for at, places in enumerate(video):
-        given_ = frame(places, score=0.7)
-        assert given_.keypoints is not None
-        given_.keypoints.setflags(write=False)
-        found = smoother(given_, [0, 1], float(at) / RATE)
-        assert_array_equal(places_of(given_), places)
-        assert found.keypoints is not None
-        assert (found.keypoints[..., 2] == 0.7).all()
-        assert found.boxes is given_.boxes
+        original = frame(places, score=0.7)
+        assert original.keypoints is not None
+        original.keypoints.setflags(write=False)
+        filtered = smoother(original, [0, 1], float(at) / RATE)
+        assert_array_equal(places_of(original), places)
+        assert filtered.keypoints is not None
+        assert (filtered.keypoints[..., 2] == 0.7).all()
+        assert filtered.boxes is original.boxes

@@ -68,8 +68,8 @@ def test_keypoints_below_the_threshold_are_left_out(prediction: Prediction) -> N
 
 def test_colours_are_those_of_tracks(prediction: Prediction) -> None:
     def shown(colours: list[int]) -> set[int]:
-        found = picture(prediction, colours=np.array(colours), keypoints=False)
-        return {at for at, each in enumerate(PALETTE) if (found == each).all(axis=2).any()}
+        pixels = picture(prediction, colours=np.array(colours), keypoints=False)
+        return {at for at, colour in enumerate(PALETTE) if (pixels == colour).all(axis=2).any()}
 
     assert shown([7, 2]) == {7, 2}
     assert shown([12, 3]) == {2, 3}
@@ -79,16 +79,16 @@ def test_colours_are_those_of_tracks(prediction: Prediction) -> None:
 
 def test_an_instance_of_another_class_has_no_keypoints(prediction: Prediction) -> None:
     assert prediction.keypoints is not None
-    found = picture(prediction, boxes=False, masks=False, labels=False)
+    pixels = picture(prediction, boxes=False, masks=False, labels=False)
     person = draw_instances(IMAGE, keypoints=prediction.keypoints[:1], skeleton=COCO_PERSON)
     # Keypoints of low scores are above the threshold here.
-    assert_array_equal(found, person)
+    assert_array_equal(pixels, person)
 
 
 def test_a_picture_that_is_too_large_for_a_jpeg_is_made_smaller() -> None:
     wide = np.full((70, 70_000, 3), (200, 100, 50), np.uint8)
-    for given, size in ((wide, (65_500, 66)), (wide[:, :300], (300, 70))):
-        with Image.open(io.BytesIO(jpeg(given, 90))) as written:
+    for image, size in ((wide, (65_500, 66)), (wide[:, :300], (300, 70))):
+        with Image.open(io.BytesIO(jpeg(image, 90))) as written:
             assert written.size == size
             assert np.abs(np.array(written).astype(int) - wide[0, 0]).max() < 5
 
@@ -110,8 +110,8 @@ def test_annotations_look_the_same_whatever_the_mode_of_their_boxes(
     file = tmp_path / "coco.json"
     file.write_text(json.dumps(ours.coco_json()))
     theirs = load_dataset(str(file), folder, skeleton="coco_person")
-    (one,) = [each for each in ours.records if each["file_name"].endswith("000001.jpg")]
-    (other,) = [each for each in theirs.records if each["file_name"] == one["file_name"]]
+    (one,) = [record for record in ours.records if record["file_name"].endswith("000001.jpg")]
+    (other,) = [record for record in theirs.records if record["file_name"] == one["file_name"]]
     modes = {anno["bbox_mode"] for anno in other["annotations"]}
     assert modes == {BoxMode.XYWH_ABS}
     assert_array_equal(draw_comparison(one, ours, {}), draw_comparison(other, theirs, {}))

@@ -47,10 +47,10 @@ class TestSeveral:
     def test_each_is_what_it_is_alone_and_in_its_place(self, predictor: Predictor) -> None:
         images = scenes(*self.SIZES)
         together = predictor(images)
-        assert [(each.height, each.width) for each in together] == list(self.SIZES)
-        for image, found in zip(images, together, strict=True):
-            assert len(found)
-            assert_same(found, predictor(image), 1e-3)
+        assert [(output.height, output.width) for output in together] == list(self.SIZES)
+        for image, prediction in zip(images, together, strict=True):
+            assert len(prediction)
+            assert_same(prediction, predictor(image), 1e-3)
 
     def test_those_of_one_shape_share_a_pass(
         self, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
@@ -80,8 +80,8 @@ class TestSeveral:
         Image.fromarray(image).save(tmp_path / "a.png")
         expected = predictor(image)
         assert_same(predictor(tmp_path / "a.png"), expected)
-        found = predictor([str(tmp_path / "a.png"), image])
-        assert_same(found[0], expected, 1e-3)
+        predictions = predictor([str(tmp_path / "a.png"), image])
+        assert_same(predictions[0], expected, 1e-3)
         assert_same(predictor(image[:, :, ::-1], channels="BGR"), expected)
         with pytest.raises(ValueError, match="channels: found 'GBR'"):
             predictor(image, channels="GBR")
@@ -139,9 +139,9 @@ class TestSeveral:
 def test_from_several_threads_as_from_one(predictor: Predictor) -> None:
     images = scenes(*[(64, 64), (64, 96), (96, 64), (72, 72)] * 3)
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(predictor, images))
-    for image, each in zip(images, found, strict=True):
-        assert_same(each, predictor(image))
+        predictions = list(threads.map(predictor, images))
+    for image, prediction in zip(images, predictions, strict=True):
+        assert_same(prediction, predictor(image))
 
 
 def test_too_little_memory_is_told(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,22 +158,22 @@ def test_too_little_memory_is_told(predictor: Predictor, monkeypatch: pytest.Mon
 def test_heat_maps_only_where_they_are_asked_for(predictor: Predictor) -> None:
     (image,) = scenes((96, 96))
     assert predictor(image).heatmaps is None
-    found = predictor(image, heatmaps=True)
-    assert found.heatmaps is not None
-    assert found.heatmaps.shape[:2] == (len(found), 17)
+    prediction = predictor(image, heatmaps=True)
+    assert prediction.heatmaps is not None
+    assert prediction.heatmaps.shape[:2] == (len(prediction), 17)
     assert predictor(image).heatmaps is None
-    assert found.select(np.array([1])).heatmaps is not None
+    assert prediction.select(np.array([1])).heatmaps is not None
 
 
 def test_select(predictor: Predictor) -> None:
-    found = predictor(scenes((96, 96))[0])
-    turned = found.select(np.array([2, 0]))
-    assert turned.labels == (found.labels[2], found.labels[0])
-    np.testing.assert_array_equal(turned.scores, found.scores[[2, 0]])
-    np.testing.assert_array_equal(turned.masks, found.masks[[2, 0]])
-    assert_same(found.above(float(found.scores[3])), found.select(np.arange(4)))
-    assert len(found.select(np.zeros(len(found), dtype=bool))) == 0
-    assert len(found.select(np.array([], dtype=int))) == 0
+    prediction = predictor(scenes((96, 96))[0])
+    turned = prediction.select(np.array([2, 0]))
+    assert turned.labels == (prediction.labels[2], prediction.labels[0])
+    np.testing.assert_array_equal(turned.scores, prediction.scores[[2, 0]])
+    np.testing.assert_array_equal(turned.masks, prediction.masks[[2, 0]])
+    assert_same(prediction.above(float(prediction.scores[3])), prediction.select(np.arange(4)))
+    assert len(prediction.select(np.zeros(len(prediction), dtype=bool))) == 0
+    assert len(prediction.select(np.array([], dtype=int))) == 0
 
 
 class TestFast:
@@ -207,10 +207,10 @@ class TestFast:
                 expected = block.eval()(x)
                 fused = optimize_for_inference(optimize(block), fast=False)
                 assert type(fused) is FusedBottleneckBlock
-                found = fused(x)
+                output = fused(x)
             scale = expected.abs().max()
-            assert torch.allclose(found / scale, expected / scale, atol=1e-5)
-            assert found.is_contiguous(memory_format=torch.channels_last)
+            assert torch.allclose(output / scale, expected / scale, atol=1e-5)
+            assert output.is_contiguous(memory_format=torch.channels_last)
 
     def test_a_block_with_a_norm_that_counts_is_left_alone(self) -> None:
         block = BottleneckBlock(64, 64, bottleneck_channels=32, norm="GN")
@@ -238,13 +238,13 @@ class TestFast:
         assert heads.box_head.fc1.weight.dtype == torch.bfloat16
         assert heads.box_predictor.cls_score.layer.weight.dtype == torch.float32
         for image in scenes((96, 128), (128, 96)):
-            exact, found = predictor(image), quick(image)
-            assert found.scores.dtype == np.float32
-            assert len(np.unique(found.scores)) > len(found) / 2, "scores are not rounded"
+            exact, rough = predictor(image), quick(image)
+            assert rough.scores.dtype == np.float32
+            assert len(np.unique(rough.scores)) > len(rough) / 2, "scores are not rounded"
             # The weights are random, so that all scores are alike: what is found may change ranks.
-            distance = np.abs(found.boxes[:, None] - exact.boxes[None]).max(axis=2).min(axis=1)
+            distance = np.abs(rough.boxes[:, None] - exact.boxes[None]).max(axis=2).min(axis=1)
             assert np.median(distance) < 1
-            best = [np.sort(each.scores)[-5:] for each in (found, exact)]
+            best = [np.sort(prediction.scores)[-5:] for prediction in (rough, exact)]
             np.testing.assert_allclose(*best, atol=0.01)
 
     def test_where_bfloat16_is_not_faster_it_is_exact(

@@ -17,12 +17,12 @@ def no_thread_is_left() -> Iterator[None]:
     assert not {thread.name for thread in threading.enumerate()} & set(prefetch.THREADS)
 
 
-def numbers(made: list[int], closed: list[bool], fails_at: int = 10**9) -> Generator[int]:
+def numbers(produced: list[int], closed: list[bool], fails_at: int = 10**9) -> Generator[int]:
     try:
         for number in range(1000):
             if number == fails_at:
                 raise ValueError("cannot go on")
-            made.append(number)
+            produced.append(number)
             yield number
     finally:
         closed.append(True)
@@ -36,30 +36,30 @@ def test_items_come_in_order_from_another_thread() -> None:
             threads.add(threading.current_thread().name)
             yield number
 
-    with prefetch.prefetch(items(), 3) as taken:
-        assert list(taken) == list(range(50))
+    with prefetch.prefetch(items(), 3) as stream:
+        assert list(stream) == list(range(50))
     assert threads == {prefetch.THREADS[0]}
 
 
 def test_no_more_is_made_than_may_wait() -> None:
-    made: list[int] = []
+    produced: list[int] = []
     closed: list[bool] = []
-    with prefetch.prefetch(numbers(made, closed), 4) as taken:
+    with prefetch.prefetch(numbers(produced, closed), 4) as stream:
         for _ in range(10):
-            next(taken)
+            next(stream)
         threading.Event().wait(0.2)
         # Those taken, those in the queue, and one in the hand.
-        assert len(made) <= 10 + 4 + 1
+        assert len(produced) <= 10 + 4 + 1
     assert closed == [True]
 
 
 def test_an_error_comes_behind_the_items_before_it() -> None:
-    taken = []
+    received = []
     closed: list[bool] = []
 
     def take() -> None:
         with prefetch.prefetch(numbers([], closed, fails_at=7), 2) as items:
-            taken.extend(items)
+            received.extend(items)
             raise AssertionError("not reached")
 
     with pytest.raises(ValueError, match="cannot go on"):
@@ -102,7 +102,7 @@ def test_all_is_done_at_the_end_of_the_block_in_order() -> None:
 
 def test_an_error_behind_stops_what_is_before_it() -> None:
     done: list[int] = []
-    given = []
+    submitted = []
 
     def work(number: int) -> None:
         if number == 5:
@@ -112,13 +112,13 @@ def test_an_error_behind_stops_what_is_before_it() -> None:
     def give() -> None:
         with prefetch.in_background(work, 2) as later:
             for number in range(1000):
-                given.append(number)
+                submitted.append(number)
                 later(number)
 
     with pytest.raises(OSError, match="the disk is full"):
         give()
     assert done == list(range(5))
-    assert len(given) < 20
+    assert len(submitted) < 20
 
 
 def test_an_error_of_the_last_item_is_not_lost() -> None:
@@ -163,19 +163,19 @@ def test_work_that_is_stuck_can_be_left() -> None:
 
 
 def test_large_items_go_by_themselves() -> None:
-    alone, made = prefetch.LargeItemGate(), []
+    alone, produced = prefetch.LargeItemGate(), []
 
     def items() -> Generator[int, None, None]:
         for number in range(6):
             alone.enter(large=number in (2, 3))
-            made.append(number)
+            produced.append(number)
             yield number
 
-    with prefetch.prefetch(items(), 4) as taken, contextlib.closing(alone):
-        for number in taken:
-            inside = len(made) - number
+    with prefetch.prefetch(items(), 4) as stream, contextlib.closing(alone):
+        for number in stream:
+            inside = len(produced) - number
             assert inside == 1 or number not in (2, 3)
-            assert number not in (0, 1) or made[-1] < 2
+            assert number not in (0, 1) or produced[-1] < 2
             alone.leave()
 
 

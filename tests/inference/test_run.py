@@ -41,7 +41,7 @@ def test_the_predictor_finds_what_the_evaluation_finds(
     cfg, model = load_run(tiny_run, overrides)
     dataset = load_dataset(str(figures.val), str(figures.val.parent), skeleton="coco_person")
     batches = config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset)
-    found = 0
+    total = 0
     for inputs, expected, _ in predict(model, batches):
         got = predictor(read_rgb(Path(inputs["file_name"])))
         assert got.labels == tuple(dataset.classes[i] for i in expected.pred_classes)
@@ -53,8 +53,8 @@ def test_the_predictor_finds_what_the_evaluation_finds(
         assert ((got.keypoints[people][..., 2] >= 0) & (got.keypoints[people][..., 2] <= 1)).all()
         assert np.isnan(got.keypoints[~np.array(people)]).all()
         assert (np.diff(got.scores) <= 0).all(), "best first"
-        found += len(got)
-    assert found > 10
+        total += len(got)
+    assert total > 10
 
 
 def test_json_gives_back_what_was_predicted(tiny_run: Run, figures: FiguresPaths) -> None:

@@ -27,8 +27,8 @@ def film(path: Path) -> Path:
 
 
 def names(*inputs: object) -> list[str]:
-    found = list(open_source([str(each) for each in inputs]).frames())
-    return [frame.file_name for frame in found if isinstance(frame, Frame)]
+    frames = list(open_source([str(source) for source in inputs]).frames())
+    return [frame.file_name for frame in frames if isinstance(frame, Frame)]
 
 
 def test_files_folders_and_patterns(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_what_cannot_be_looked_at(tmp_path: Path) -> None:
     film(tmp_path / "b.mp4")
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.mp4").write_text("text")
-    for inputs, told in [
+    for inputs, message in [
         (["lost"], "no such image or folder"),
         (["empty"], "holds no image"),
         (["*.bmp"], "the pattern matches no image"),
@@ -99,8 +99,8 @@ def test_what_cannot_be_looked_at(tmp_path: Path) -> None:
         (["*.mp4"], "alone"),
         (["text.mp4"], "cannot read the video"),
     ]:
-        with pytest.raises(UserError, match=told):
-            open_source([str(tmp_path / each) for each in inputs])
+        with pytest.raises(UserError, match=message):
+            open_source([str(tmp_path / name) for name in inputs])
     for inputs in (["webcam:0", str(tmp_path)], ["webcam:0", "webcam:1"]):
         with pytest.raises(UserError, match="alone"):
             open_source(inputs)

@@ -93,7 +93,9 @@ def test_same_names_and_shapes(case: tuple[str, str, int]) -> None:
     with torch.device("meta"):
         ours, theirs = (instantiate(cfg).state_dict() for cfg in configs(*case))
     assert list(ours) == list(theirs)
-    assert [each.shape for each in ours.values()] == [each.shape for each in theirs.values()]
+    assert [weight.shape for weight in ours.values()] == [
+        weight.shape for weight in theirs.values()
+    ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])

@@ -73,10 +73,10 @@ class TestEvery:
     def test_two_keypoints_of_instances_that_are_not_touched(self, kind) -> None:
         head, instances = make(kind, num_keypoints=2), detections(proposals((3, 2)))
         loss_of(head, features(), proposals((5,), keypoints=2)).backward()
-        found = head.eval()(features(), instances)
-        assert [each.pred_keypoints.shape for each in found] == [(3, 2, 3), (2, 2, 3)]
-        assert [each.pred_keypoint_heat.shape for each in found] == [(3, 2), (2, 2)]
-        assert not any(each.has("pred_keypoints") for each in instances)
+        predictions = head.eval()(features(), instances)
+        assert [image.pred_keypoints.shape for image in predictions] == [(3, 2, 3), (2, 2, 3)]
+        assert [image.pred_keypoint_heat.shape for image in predictions] == [(3, 2), (2, 2)]
+        assert not any(image.has("pred_keypoints") for image in instances)
 
     @pytest.mark.parametrize("counts", [(0, 0), (0,), (2, 0)])
     def test_images_without_objects(self, kind, counts: tuple[int, ...]) -> None:
@@ -85,8 +85,8 @@ class TestEvery:
         loss.backward()
         assert all(parameter.grad is not None for parameter in head.parameters())
         assert (loss > 0) == (count > 0)
-        found = head.eval()(features(count), detections(proposals(counts)))
-        assert [len(each.pred_keypoints) for each in found] == list(counts)
+        predictions = head.eval()(features(count), detections(proposals(counts)))
+        assert [len(image.pred_keypoints) for image in predictions] == list(counts)
 
     def test_nothing_labelled_is_a_zero_with_a_gradient(self, kind: type[KeypointHead]) -> None:
         images = proposals()
@@ -123,19 +123,19 @@ class TestEvery:
         assert torch.allclose(loss_of(head, x, proposals()), plain, rtol=1e-4)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(head, x, proposals())
-            found = head.eval()(x, detections(proposals()))
+            predictions = head.eval()(x, detections(proposals()))
         loss.backward()
         assert torch.allclose(loss, plain, rtol=0.05)
         assert all(torch.isfinite(p.grad).all() for p in head.parameters())
-        assert all(each.pred_keypoints.dtype == torch.float32 for each in found)
+        assert all(image.pred_keypoints.dtype == torch.float32 for image in predictions)
 
     def test_scores_are_in_the_unit_interval(self, kind: type[KeypointHead]) -> None:
         head = make(kind).eval()
         with torch.no_grad():
             for scale in (0.0, 1.0, 100.0):
-                for each in head(scale * features(), detections(proposals())):
-                    assert (each.pred_keypoints[..., 2] >= 0).all()
-                    assert (each.pred_keypoints[..., 2] <= 1).all()
+                for image in head(scale * features(), detections(proposals())):
+                    assert (image.pred_keypoints[..., 2] >= 0).all()
+                    assert (image.pred_keypoints[..., 2] <= 1).all()
 
     def test_what_is_learnt_is_what_is_decoded(self, kind: type[KeypointHead]) -> None:
         """The output that has the least loss is read as the annotated keypoints."""
@@ -147,14 +147,14 @@ class TestEvery:
             optimizer.zero_grad()
             head.loss(output, images).backward()
             optimizer.step()
-        found, _ = head.decode(output, boxes)
+        points, _ = head.decode(output, boxes)
         labelled = keypoints[..., 2] > 0
         cell = (boxes[:, 2:] - boxes[:, :2])[:, None] / 56
         # A decoder may round to pixels of the image, which can be larger than a cell.
-        off = ((found[..., :2] - keypoints[..., :2]).abs() / cell.clamp(min=1)).amax(dim=2)
+        off = ((points[..., :2] - keypoints[..., :2]).abs() / cell.clamp(min=1)).amax(dim=2)
         assert off[labelled].max() < 1
         if kind is not Integral:  # which may reach a mean without a peak
-            assert found[..., 2][labelled].min() > 0.5
+            assert points[..., 2][labelled].min() > 0.5
 
 
 class TestScores:
@@ -167,10 +167,10 @@ class TestScores:
             torch.randn(count, 1, 7, 7, generator=generator), (side, side), mode="bilinear"
         )
         boxes = torch.tensor([0.0, 0, side, side]).expand(count, 4)
-        found, _ = make(KeypointHead, num_keypoints=1).decode(maps, boxes)
-        scores = found[..., 2]
+        points, _ = make(KeypointHead, num_keypoints=1).decode(maps, boxes)
+        scores = points[..., 2]
         drawn = torch.multinomial(maps.flatten(1).softmax(dim=1), 1, generator=generator)[:, 0]
-        cell = found[:, 0, :2].floor()
+        cell = points[:, 0, :2].floor()
         hit = ((cell[:, 0] - drawn % side).abs() <= 1) & ((cell[:, 1] - drawn // side).abs() <= 1)
         for part in scores[:, 0].argsort().split(count // 4):
             assert abs(scores[part, 0].mean() - hit[part].float().mean()) < 0.04
@@ -186,9 +186,9 @@ class TestScores:
         head = make(Gaussian, decoder="quarter_shift", num_keypoints=1)
         maps = torch.zeros(1, 1, 56, 56)
         maps[0, 0, 20, 30], maps[0, 0, 20, 31] = 0.7, 0.5
-        found, heat = head.decode(maps, torch.tensor([[0.0, 0, 56, 56]]))
-        assert torch.allclose(found[0, 0, 0], torch.tensor(30.75))
-        assert torch.allclose(found[..., 2], torch.tensor(0.7))
+        points, heat = head.decode(maps, torch.tensor([[0.0, 0, 56, 56]]))
+        assert torch.allclose(points[0, 0, 0], torch.tensor(30.75))
+        assert torch.allclose(points[..., 2], torch.tensor(0.7))
         assert torch.allclose(heat, torch.tensor(0.7))
 
     def test_scores_of_simcc_are_products_over_both_axes(self) -> None:
@@ -197,10 +197,10 @@ class TestScores:
         x, y = lines.unbind(2)
         x[..., 0], x[..., 60] = math.log(0.75), math.log(0.25)  # at the border, all in one bin
         y[..., 50], y[..., 51], y[..., 90] = (math.log(p) for p in (0.4, 0.2, 0.4 - 1e-3))
-        found, heat = head.decode(lines, torch.tensor([[0.0, 0, 112, 112]]))
-        assert torch.allclose(found[0, 0, :2], torch.tensor([0.5, 50.5 + 1 / 3]), atol=1e-3)
+        points, heat = head.decode(lines, torch.tensor([[0.0, 0, 112, 112]]))
+        assert torch.allclose(points[0, 0, :2], torch.tensor([0.5, 50.5 + 1 / 3]), atol=1e-3)
         assert torch.allclose(heat, torch.tensor(0.75 * 0.4), atol=1e-3)
-        assert torch.allclose(found[0, 0, 2], torch.tensor(0.75 * 0.6), atol=1e-3)
+        assert torch.allclose(points[0, 0, 2], torch.tensor(0.75 * 0.6), atol=1e-3)
 
     def test_a_sigmoid_head_begins_sure_that_a_cell_is_not_the_one(self) -> None:
         _, heat = make(Sigmoid).heat(make(Sigmoid).layers(0 * features()))
@@ -213,8 +213,8 @@ class TestChoices:
     def test_every_decoder_reads_every_map(self, kind: type[KeypointHead], decoder: str) -> None:
         head = make(kind, decoder=decoder).eval()
         with torch.no_grad():
-            for each in head(features(), detections(proposals())):
-                assert torch.isfinite(each.pred_keypoints).all()
+            for image in head(features(), detections(proposals())):
+                assert torch.isfinite(image.pred_keypoints).all()
 
     def test_heat_map_term_of_the_integral_head(self) -> None:
         both = make(Integral, heatmap_weight=0.5)
@@ -272,8 +272,8 @@ def test_gaussian() -> None:
     for i, j in itertools.product(range(3), range(3)):
         target = math.exp(-((j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2) / (2 * sigma**2))
         expected += (maps[0, 0, i, j].item() - target) ** 2
-    found = keypoint_heads.gaussian_loss(maps, torch.tensor([[[x, y]]]), sigma).item()
-    assert math.isclose(found, expected, rel_tol=1e-5)
+    loss = keypoint_heads.gaussian_loss(maps, torch.tensor([[[x, y]]]), sigma).item()
+    assert math.isclose(loss, expected, rel_tol=1e-5)
 
 
 def test_integral() -> None:
@@ -281,8 +281,8 @@ def test_integral() -> None:
     heat = maps.flatten().softmax(0).view(3, 3)
     mean_x = sum(heat[i, j].item() * (j + 0.5) for i in range(3) for j in range(3))
     mean_y = sum(heat[i, j].item() * (i + 0.5) for i in range(3) for j in range(3))
-    found = keypoint_heads.integral_loss(maps, torch.tensor([[[0.2, 2.9]]])).item()
-    assert math.isclose(found, abs(mean_x - 0.2) + abs(mean_y - 2.9), rel_tol=1e-5)
+    loss = keypoint_heads.integral_loss(maps, torch.tensor([[[0.2, 2.9]]])).item()
+    assert math.isclose(loss, abs(mean_x - 0.2) + abs(mean_y - 2.9), rel_tol=1e-5)
 
 
 def test_simcc() -> None:
@@ -293,5 +293,5 @@ def test_simcc() -> None:
         logs = logits[0, 0, axis].log_softmax(0).tolist()
         total = sum(weights)
         expected -= sum(w / total * log for w, log in zip(weights, logs, strict=True))
-    found = keypoint_heads.simcc_loss(logits, torch.tensor([[places]]), sigma).item()
-    assert math.isclose(found, expected, rel_tol=1e-5)
+    loss = keypoint_heads.simcc_loss(logits, torch.tensor([[places]]), sigma).item()
+    assert math.isclose(loss, expected, rel_tol=1e-5)

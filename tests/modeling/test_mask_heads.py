@@ -57,8 +57,8 @@ class TestStock:
         heads = (ours, theirs)
         losses = [losses_of(head, features(), proposals())["loss_mask"] for head in heads]
         assert torch.equal(*losses)
-        found = [head.eval()(features(), detections(proposals())) for head in heads]
-        for one, other in zip(*found, strict=True):
+        predictions = [head.eval()(features(), detections(proposals())) for head in heads]
+        for one, other in zip(*predictions, strict=True):
             assert torch.equal(one.pred_masks, other.pred_masks)
 
 
@@ -68,10 +68,13 @@ class TestEvery:
     def test_side_of_the_masks(self, kind: Callable[..., Any], size: int) -> None:
         head = make(kind, output_size=size)
         assert all(torch.isfinite(x) for x in losses_of(head, features(), proposals()).values())
-        found = head.eval()(features(), detections(proposals((3, 2))))
-        assert [each.pred_masks.shape for each in found] == [(3, 1, size, size), (2, 1, size, size)]
-        assert all((each.pred_masks >= 0).all() for each in found)
-        assert all((each.pred_masks <= 1).all() for each in found)
+        predictions = head.eval()(features(), detections(proposals((3, 2))))
+        assert [image.pred_masks.shape for image in predictions] == [
+            (3, 1, size, size),
+            (2, 1, size, size),
+        ]
+        assert all((image.pred_masks >= 0).all() for image in predictions)
+        assert all((image.pred_masks <= 1).all() for image in predictions)
 
     @pytest.mark.parametrize("counts", [(0, 0), (0,), (2, 0)])
     def test_images_without_objects(self, kind, counts: tuple[int, ...]) -> None:
@@ -80,8 +83,8 @@ class TestEvery:
         loss.backward()
         assert all(parameter.grad is not None for parameter in head.parameters())
         assert (loss > 0) == (count > 0)
-        found = head.eval()(features(count), detections(proposals(counts)))
-        assert [len(each.pred_masks) for each in found] == list(counts)
+        predictions = head.eval()(features(count), detections(proposals(counts)))
+        assert [len(image.pred_masks) for image in predictions] == list(counts)
 
     def test_channels_last_and_bfloat16(self, kind: Callable[..., Any]) -> None:
         plain = losses_of(make(kind), features(), proposals())
@@ -100,7 +103,7 @@ class TestEvery:
     def test_bitmaps_are_targets_too(self, kind: Callable[..., Any]) -> None:
         """Polygons and their bitmaps, which differ by the rounding of a border."""
         head, images = make(kind), (proposals(), as_bitmaps(proposals()))
-        both = [sum(losses_of(head, features(), each).values()) for each in images]
+        both = [sum(losses_of(head, features(), targets).values()) for targets in images]
         assert torch.allclose(*both, rtol=0.1)
 
     def test_loss_weight(self, kind: Callable[..., Any]) -> None:
@@ -118,8 +121,8 @@ class TestMultinomial:
         for r, i, j in itertools.product(range(2), range(3), range(3)):
             label = int(classes[r]) if targets[r, i, j] else 3
             expected.append(-logits[r, :, i, j].log_softmax(0)[label])
-        found = mask_heads.multinomial_loss(logits, targets, classes)
-        assert torch.allclose(found, torch.stack(expected).mean())
+        loss = mask_heads.multinomial_loss(logits, targets, classes)
+        assert torch.allclose(loss, torch.stack(expected).mean())
 
     def test_classes_compete(self) -> None:
         """A cell that is surely of one class is not of another; with sigmoids it may be."""
@@ -129,7 +132,7 @@ class TestMultinomial:
             images = detections(proposals())
             for image in images:
                 image.pred_classes.fill_(index)
-            total = total + torch.cat([each.pred_masks for each in head(features(), images)])
+            total = total + torch.cat([image.pred_masks for image in head(features(), images)])
         assert (total <= 1 + 1e-6).all()
 
     def test_class_agnostic(self) -> None:
@@ -148,7 +151,7 @@ class TestMultinomial:
 
 class TestScoring:
     @pytest.mark.parametrize(
-        ("corners", "found", "expected"),
+        ("corners", "part", "expected"),
         [
             # The box is the square, or twice as wide, or holds half of it.
             ((10, 10, 50, 50), "all", 1.0),
@@ -160,12 +163,12 @@ class TestScoring:
             ((10, 10, 50, 50), "none", 0.0),
         ],
     )
-    def test_iou_counts_what_lies_outside_the_box(self, corners, found: str, expected) -> None:
+    def test_iou_counts_what_lies_outside_the_box(self, corners, part: str, expected) -> None:
         boxes = torch.tensor([corners])
         square = PolygonMasks([[torch.tensor([10.0, 10, 50, 10, 50, 50, 10, 50]).numpy()]])
         image = Instances((100, 100), proposal_boxes=Boxes(boxes), gt_masks=square)
         masks = torch.zeros(1, 28, 28, dtype=torch.bool)
-        masks[:, :, : {"all": 28, "left": 14, "none": 0}[found]] = True
+        masks[:, :, : {"all": 28, "left": 14, "none": 0}[part]] = True
         iou = mask_heads.mask_iou(
             masks, mask_heads.mask_targets([image], 28), boxes, mask_heads.full_areas([image])
         )
@@ -211,8 +214,8 @@ class TestScoring:
         head = make(scoring).eval()
         nn.init.constant_(head.mask_iou.predictor.bias, 0.5)
         images = detections(proposals())
-        for image, given in zip(head(features(), images), images, strict=True):
-            assert torch.equal(image.scores, given.scores)
+        for image, detection in zip(head(features(), images), images, strict=True):
+            assert torch.equal(image.scores, detection.scores)
             ratio = image.mask_scores / image.scores
             assert ((ratio > 0.2) & (ratio < 0.8)).all()
 
@@ -244,8 +247,8 @@ def test_point_rend_trains_and_predicts(points: nn.Module) -> None:
     assert set(losses) == {"loss_mask", "loss_mask_point"}
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in points.parameters())
-    found = points.eval()(x, detections(proposals()))
-    assert [each.pred_masks.shape[1:] for each in found] == [(1, 224, 224)] * 2
+    predictions = points.eval()(x, detections(proposals()))
+    assert [image.pred_masks.shape[1:] for image in predictions] == [(1, 224, 224)] * 2
 
 
 def test_point_rend_without_objects_in_channels_last_and_bfloat16(points: nn.Module) -> None:

@@ -131,19 +131,19 @@ def landing(model: nn.Module, batch: list[dict[str, Any]]) -> tuple[float, float
         fields = {"pred_boxes": truth.gt_boxes, "pred_classes": truth.gt_classes}
         detections.append(Instances(truth.image_size, **fields, scores=torch.ones(len(truth))))
     # No postprocessing, which would leave out boxes: every object is to be found.
-    found = model.eval().inference(batch, detections, do_postprocess=False)
+    predictions = model.eval().inference(batch, detections, do_postprocess=False)
     overlaps, distances, scores = [], [], []
-    for inputs, each in zip(batch, found, strict=True):
+    for inputs, prediction in zip(batch, predictions, strict=True):
         truth = inputs["instances"]
-        side = each.pred_masks.shape[-1]
+        side = prediction.pred_masks.shape[-1]
         masks = truth.gt_masks.crop_and_resize(truth.gt_boxes.tensor, side)
-        seen = each.pred_masks[:, 0] > 0.5
+        seen = prediction.pred_masks[:, 0] > 0.5
         overlaps += ((seen & masks).sum((1, 2)) / (seen | masks).sum((1, 2))).tolist()
         points = truth.gt_keypoints.tensor
         extent = (truth.gt_boxes.tensor[:, 2:] - truth.gt_boxes.tensor[:, :2]).amax(1)
-        off = (each.pred_keypoints[..., :2] - points[..., :2]).norm(dim=2) / extent[:, None]
+        off = (prediction.pred_keypoints[..., :2] - points[..., :2]).norm(dim=2) / extent[:, None]
         distances += off[points[..., 2] > 0].tolist()
-        scores += each.pred_keypoints[..., 2][points[..., 2] > 0].tolist()
+        scores += prediction.pred_keypoints[..., 2][points[..., 2] > 0].tolist()
     model.train()
     return tuple(sum(values) / len(values) for values in (overlaps, distances, scores))
 
@@ -223,7 +223,7 @@ def test_two_shoulders_from_one_declaration(images: list[str], tmp_path: Path) -
     file.write_text(json.dumps(SHOULDERS))
     flip = "dataloader.train.augmentations.0.prob=1.0"
     own = [flip, f"data.skeleton={file}", "dataloader.test.num_workers=0"]
-    tiny = [each for each in TINY if "augmentations" not in each]
+    tiny = [override for override in TINY if "augmentations" not in override]
     cfg = config.load_config(CONFIG, [*images, *tiny, *own])
     narrow(cfg)
     setup = prepare(cfg)

@@ -79,8 +79,8 @@ class TestAgainstTorchvision:
         box = torch.tensor([[4.0, 8.0, 4 + 4 * 4 * 2.6, 8 + 4 * 4 * 1.7]])
         fine = roi_align(x, [box], (4 * 2, 4 * 3), 0.25, 1, True)
         expected = torch.nn.functional.max_pool2d(fine, (2, 3))
-        found = pool(x, box, op="roi_align", aggregation="max", sampling_ratio=0)
-        assert torch.allclose(found, expected, atol=1e-6)
+        pooled = pool(x, box, op="roi_align", aggregation="max", sampling_ratio=0)
+        assert torch.allclose(pooled, expected, atol=1e-6)
 
     @pytest.mark.parametrize(
         ("stock", "arguments"),
@@ -152,8 +152,8 @@ class TestRelations:
         ramp = (torch.arange(16.0) + 0.5).expand(1, 1, 16, 16)
         box = torch.tensor([[8.0, 8.0, 40.0, 40.0]])
         last = (8 + (torch.arange(4) + 0.75) * 8) / 4
-        found = pool(ramp, box, op="roi_align", aggregation="max", sampling_ratio=2)
-        assert torch.allclose(found[0, 0, 0], last)
+        pooled = pool(ramp, box, op="roi_align", aggregation="max", sampling_ratio=2)
+        assert torch.allclose(pooled[0, 0, 0], last)
 
 
 class TestGradients:

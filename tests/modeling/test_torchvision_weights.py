@@ -107,21 +107,21 @@ def test_equal_detections(task: str, official: bool, tmp_path: Path) -> None:
             ours.model.roi_heads.mask_head.predictor,
             theirs.roi_heads.mask_predictor.mask_fcn_logits,
         ):
-            layer.register_forward_hook(lambda *given: logits.append(given[2]))
+            layer.register_forward_hook(lambda *arguments: logits.append(arguments[2]))
     image = torch.randint(0, 256, (SIDE, 264, 3), dtype=torch.uint8).numpy()
-    found = ours(image)
+    prediction = ours(image)
     with torch.inference_mode():
         expected = theirs([torch.from_numpy(image).permute(2, 0, 1) / 255])[0]
-    assert len(found) == len(expected["scores"]) > MOST / 2
-    assert torch.allclose(torch.tensor(found.scores), expected["scores"], atol=1e-4)
-    assert found.labels == tuple(classes[label - 1] for label in expected["labels"])
-    assert len(set(found.labels)) == len(classes)
-    boxes = torch.tensor(found.boxes)
+    assert len(prediction) == len(expected["scores"]) > MOST / 2
+    assert torch.allclose(torch.tensor(prediction.scores), expected["scores"], atol=1e-4)
+    assert prediction.labels == tuple(classes[label - 1] for label in expected["labels"])
+    assert len(set(prediction.labels)) == len(classes)
+    boxes = torch.tensor(prediction.boxes)
     assert torch.diagonal(box_iou(boxes, expected["boxes"])).min() > 0.999
     if task == "mask":
         assert torch.allclose(logits[0], logits[1][:, 1:], atol=1e-3)
     else:
-        points = torch.as_tensor(found.keypoints)[..., :2]
+        points = torch.as_tensor(prediction.keypoints)[..., :2]
         away = (points - expected["keypoints"][..., :2]).norm(dim=-1)
         assert away.median() < 0.5
 
@@ -146,11 +146,11 @@ def shapes(task: str, num_classes: int) -> dict[str, torch.Size]:
 
 
 @pytest.mark.parametrize("names", [dict, older], ids=["new", "old"])
-@pytest.mark.parametrize(("task", "given", "wanted"), [("mask", 90, 80), ("keypoint", 1, 1)])
-def test_every_parameter_has_its_place(task: str, given: int, wanted, names: Any, tmp_path) -> None:
-    weights = torch.load(small_file(task, tmp_path / "tv.pth", given), weights_only=True)
-    renamed = to_detectron2(names(weights), wanted)
-    assert {name: value.shape for name, value in renamed.items()} == shapes(task, wanted)
+@pytest.mark.parametrize(("task", "theirs", "ours"), [("mask", 90, 80), ("keypoint", 1, 1)])
+def test_every_parameter_has_its_place(task: str, theirs: int, ours, names: Any, tmp_path) -> None:
+    weights = torch.load(small_file(task, tmp_path / "tv.pth", theirs), weights_only=True)
+    renamed = to_detectron2(names(weights), ours)
+    assert {name: value.shape for name, value in renamed.items()} == shapes(task, ours)
 
 
 def test_classes_are_those_of_coco_and_the_background_is_last() -> None:
@@ -190,7 +190,7 @@ def test_anchors_are_torchvisions(size: tuple[int, int]) -> None:
     ours = TorchvisionAnchorGenerator(
         sizes=sides, aspect_ratios=[0.5, 1.0, 2.0], strides=[4, 8, 16, 32, 64], offset=0.0
     )
-    boxes = torch.cat([each.tensor for each in ours(maps)])
+    boxes = torch.cat([level.tensor for level in ours(maps)])
     assert torch.equal(boxes, theirs(images, maps)[0])
 
 

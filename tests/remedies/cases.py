@@ -143,7 +143,7 @@ def wrong(function: Callable[..., Any], *arguments: Any, **options: Any) -> Wron
     problems = getattr(result, "problems", result)
     if not isinstance(problems, Iterable):
         return []
-    return [each for each in problems if isinstance(each, Problem)]
+    return [problem for problem in problems if isinstance(problem, Problem)]
 
 
 def follow(case: Case, **fixtures: Any) -> list[str]:
@@ -158,15 +158,15 @@ def follow(case: Case, **fixtures: Any) -> list[str]:
     first = next(steps)
     shown = {error.message for error in first if case.is_remedy_of(error)}
     if not shown:
-        return [f"the mistake shows {[(each.message, each.remedy) for each in first]}"]
+        return [f"the mistake shows {[(error.message, error.remedy) for error in first]}"]
     followed = 0
     for after in steps:
         followed += 1
-        left = [each for each in after if each.message in shown]
+        left = [error for error in after if error.message in shown]
         if not case.leads_on:
-            left += [each for each in after if getattr(each, "severity", "error") == "error"]
+            left += [error for error in after if getattr(error, "severity", "error") == "error"]
         if left:
-            return [f"left after step {followed}: {each}" for each in left]
+            return [f"left after step {followed}: {error}" for error in left]
     return [] if followed else ["the case does not follow the remedy"]
 
 
@@ -214,9 +214,9 @@ def printed(done: Any) -> Wrong:
     text = done.stdout + done.stderr
     assert "usage: " not in text, text  # of argparse: the case itself is wrong
     problems = re.findall(r"^(\w+): .*\n  (.*)\n  remedy: (\S.*)$", text, re.MULTILINE)
-    found: Wrong = [Problem(*each, file="") for each in problems]
+    complaints: Wrong = [Problem(*parts, file="") for parts in problems]
     errors = re.findall(r"^error: (.*)\n((?:  .*\n)*)", done.stderr, re.MULTILINE)
     for message, lines in errors:
         remedy = re.search(r"^  remedy: +(.*)$", lines, re.MULTILINE)
-        found.append(UserError(message, remedy=remedy and remedy.group(1)))
-    return found
+        complaints.append(UserError(message, remedy=remedy and remedy.group(1)))
+    return complaints

@@ -85,7 +85,7 @@ def a_skeleton_beside_that_of_the_metadata(registry: Registry, tmp_path: Path) -
 
 @case("register images with such annotations")
 def registered_images_without_objects(registry: Registry) -> Attempts:
-    empty = [{**each, "annotations": []} for each in registry.dicts()]
+    empty = [{**row, "annotations": []} for row in registry.dicts()]
     for dicts in (empty, registry.dicts()):
         registry.add(dicts)
         yield load(drop_empty=True)
@@ -94,7 +94,7 @@ def registered_images_without_objects(registry: Registry) -> Attempts:
 @case("put them there, or leave them out with missing_images=skip")
 def registered_images_that_are_missing(registry: Registry, tmp_path: Path) -> Attempts:
     missing = [
-        {**each, "file_name": str(tmp_path / "1.png"), "image_id": 2} for each in registry.dicts()
+        {**row, "file_name": str(tmp_path / "1.png"), "image_id": 2} for row in registry.dicts()
     ]
     registry.add([*registry.dicts(), *missing])
     yield load()
@@ -106,7 +106,7 @@ def registered_images_that_are_missing(registry: Registry, tmp_path: Path) -> At
 @case("correct them, or leave them out: they are then read from the image")
 def registered_images_of_another_size(registry: Registry) -> Attempts:
     for size in ({"width": 1, "height": 1}, {"width": 64, "height": 48}, {}):
-        registry.add([{**each, **size} for each in registry.dicts()])
+        registry.add([{**row, **size} for row in registry.dicts()])
         yield load()
 
 

@@ -40,7 +40,7 @@ def label(
 @attempt
 def errors_of(folder: Path, other: Any) -> Wrong:
     """What leaves something out; a warning of the file stays for as long as the file."""
-    return [each for each in other(folder) if getattr(each, "severity", "error") == "error"]
+    return [error for error in other(folder) if getattr(error, "severity", "error") == "error"]
 
 
 MASK = {"size": [48, 64], "counts": [0, 99, 2973]}

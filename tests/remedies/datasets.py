@@ -119,8 +119,8 @@ def names_of_two_files_that_differ_by_case(tmp_path: Path, caplog: Any) -> Attem
     def logged(**options: Any) -> Wrong:
         caplog.clear()
         errors = load(*files, **options)
-        logged = [each.args[0] for each in caplog.records if isinstance(each.args, tuple)]
-        return errors + [each for each in logged if isinstance(each, via.Problem)]
+        logged = [record.args[0] for record in caplog.records if isinstance(record.args, tuple)]
+        return errors + [problem for problem in logged if isinstance(problem, via.Problem)]
 
     yield logged()
     yield logged(class_map={"Dog": "dog"})

@@ -78,8 +78,8 @@ def coco(folder: Path, *annotations: Mapping[str, Any], **more: Any) -> Path:
     data = {
         "images": [{"id": 1, "file_name": "0.png", "width": width, "height": height}],
         "annotations": [
-            {"id": number, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 400, **each}
-            for number, each in enumerate(annotations, start=1)
+            {"id": number, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": 400, **annotation}
+            for number, annotation in enumerate(annotations, start=1)
         ],
         "categories": [{"id": 1, "name": "dog"}],
         **more,

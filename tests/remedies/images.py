@@ -184,9 +184,9 @@ def an_image_that_breaks_while_it_is_evaluated(tmp_path: Path) -> Attempts:
 def few_bits_in_a_file_of_16(dog: Path, tmp_path: Path) -> Attempts:
     grey = np.linspace(0, 4095, SIZE[0] * SIZE[1]).reshape(SIZE[::-1])
     Image.fromarray(grey.astype(np.uint16)).save(dog.parent / "0.png")
-    found = check(dog)
-    yield found
-    ends = re.findall(r"\d+", str(found[0].remedy))[:2]
+    problems = check(dog)
+    yield problems
+    ends = re.findall(r"\d+", str(problems[0].remedy))[:2]
     text = (ROOT / "datasets" / "README.md").read_text(encoding="utf-8")
     program = write(tmp_path / "spread.py", re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
     subprocess.run([sys.executable, program, *ends, dog.parent / "0.png"], check=True)

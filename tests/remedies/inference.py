@@ -51,7 +51,7 @@ def too_little_memory(training: Training, monkeypatch: pytest.MonkeyPatch) -> At
     inference = GeneralizedRCNN.inference
 
     def limited(self: Any, inputs: list[dict[str, Any]], **options: Any) -> Any:
-        if sum(each["image"].numel() for each in inputs) > 2 * 3 * 64 * 64:
+        if sum(image["image"].numel() for image in inputs) > 2 * 3 * 64 * 64:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return inference(self, inputs, **options)
 

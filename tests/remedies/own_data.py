@@ -46,8 +46,8 @@ def a_file_without_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     first = begin(file, *val)
     yield first
     for value in ("DIR", "null"):
-        (given,) = re.findall(rf"(\S+={value})\b", str(first[0].remedy))
-        yield begin(file, *val, given.replace("DIR", images.partition("=")[2]))
+        (override,) = re.findall(rf"(\S+={value})\b", str(first[0].remedy))
+        yield begin(file, *val, override.replace("DIR", images.partition("=")[2]))
 
 
 @case("give files=FILE images=DIR")
@@ -60,7 +60,7 @@ def a_split_that_is_left_to_the_sample_set(
     first = begin(*train)
     yield first
     keys = re.findall(r"(\S+)=(?:FILE|DIR)", str(first[0].remedy))
-    assert keys == [each.partition("=")[0] for each in val]
+    assert keys == [override.partition("=")[0] for override in val]
     yield begin(*train, *val)
 
 

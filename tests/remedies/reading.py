@@ -45,7 +45,7 @@ def check(file: Path, *folders: Path, **rules: Any) -> Wrong:
     if as_typed is not None and not folders:
         return as_typed("check", file, **rules)
 
-    def found() -> Any:
+    def findings() -> Any:
         try:
             annotations = read_annotations(file)
         except UserError as error:
@@ -53,7 +53,7 @@ def check(file: Path, *folders: Path, **rules: Any) -> Wrong:
         folder = ImageFolder(*(folders or [file.parent]))
         return check_annotations(annotations, folder, via.LabelRules(**rules))
 
-    return wrong(found)
+    return wrong(findings)
 
 
 def load(*files: Path, **options: Any) -> Wrong:

@@ -57,13 +57,13 @@ class Typed:
         self.shown: list[str] = []
         self.followed = 0
 
-    def __call__(self, command: str, *files: Any, **given: Any) -> Wrong:
-        typed = {name: self.write(self.keys[name], value) for name, value in given.items()}
+    def __call__(self, command: str, *files: Any, **options: Any) -> Wrong:
+        typed = {name: self.write(self.keys[name], value) for name, value in options.items()}
         errors = self.call(command, files, shlex.split(" ".join(typed.values())))
         if self.before is None:
             self.before = typed
-            remedies = [str(each.remedy) for each in errors if self.case.is_remedy_of(each)]
-            self.shown = [text for each in remedies for text in re.findall(self.piece, each)]
+            remedies = [str(error.remedy) for error in errors if self.case.is_remedy_of(error)]
+            self.shown = [text for remedy in remedies for text in re.findall(self.piece, remedy)]
             if remedies and not self.shown:
                 raise NoArgument
             for text in self.shown:  # none is a usage error, or an unknown key
@@ -99,7 +99,7 @@ def cases_with_arguments(*modules: Any) -> Any:
 
     What is written in a config file, such as an interpolation, is not typed.
     """
-    cases = [each for each in cases_of(modules) if re.search(r"\w=(?!\"\$)|\{\}", each.remedy)]
+    cases = [case for case in cases_of(modules) if re.search(r"\w=(?!\"\$)|\{\}", case.remedy)]
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.steps.__name__)
 
 
@@ -127,8 +127,8 @@ def test_overrides_of_a_training(
         config.override(cfg, overrides)
         caplog.clear()
         errors = wrong(build_dataset, cfg, "data.val")
-        logged = [each.args[0] for each in caplog.records if isinstance(each.args, tuple)]
-        return errors + [each for each in logged if isinstance(each, Problem)]
+        logged = [record.args[0] for record in caplog.records if isinstance(record.args, tuple)]
+        return errors + [problem for problem in logged if isinstance(problem, Problem)]
 
     caplog.set_level(logging.INFO)
     typed = Typed(case, call, KEYS[1], write_for_shell, OVERRIDE)

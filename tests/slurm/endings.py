@@ -21,7 +21,7 @@ from .here import Slurm, alive
 # to end, and no time when it goes on. Asked to end it takes a second to leave a checkpoint.
 TRAINING = """
 import json, os, pathlib, signal, sys, time
-options = dict(each.split("=", 1) for each in sys.argv if "=" in each)
+options = dict(word.split("=", 1) for word in sys.argv if "=" in word)
 folder = pathlib.Path(options["train.output_dir"].strip("'"))
 starts = len(list(folder.glob("start_*")))
 asked = []
@@ -206,9 +206,9 @@ class Events:
         self.states.setdefault(trial, []).append(state)
 
     def job(self, trial: Trial) -> str:
-        found = re.match(r"SLURM job ([\d_]+)", self.states[trial][0].error)
-        assert found is not None
-        return found[1]
+        match = re.match(r"SLURM job ([\d_]+)", self.states[trial][0].error)
+        assert match is not None
+        return match[1]
 
 
 def run(slurm: Slurm, folder: Path, endings: Sequence[Ending]) -> dict[str, list[State]]:

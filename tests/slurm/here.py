@@ -131,7 +131,7 @@ class Slurm:
             except OSError:
                 continue
             ours = f"SLURM_CONF={self.conf}".encode() in environment
-            inside = any(each.startswith(b"SLURM_JOB_ID=") for each in environment)
+            inside = any(variable.startswith(b"SLURM_JOB_ID=") for variable in environment)
             if ours and (inside or words.startswith(b"slurmstepd")):
                 numbers.append(int(path.name))
         return numbers
@@ -161,7 +161,7 @@ def _send(number: int, what: int) -> None:
 
 def _free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return ports

@@ -60,13 +60,13 @@ def is_chosen(ending: Ending, tracking: str) -> bool:
 
 
 def test_trials_end_with_their_reason(slurm: Slurm, tmp_path: Path) -> None:
-    endings = [each for each in ENDINGS if not each.alone and is_chosen(each, slurm.tracking)]
+    endings = [end for end in ENDINGS if not end.alone and is_chosen(end, slurm.tracking)]
     if not endings:
         pytest.skip("none of them is chosen")
     states = run(slurm, tmp_path, endings)
     report(slurm, states)
-    for each in endings:
-        check(each, states[each.name], tmp_path)
+    for ending in endings:
+        check(ending, states[ending.name], tmp_path)
 
 
 @pytest.mark.parametrize("ending", [e for e in ENDINGS if e.alone], ids=lambda e: e.name)

@@ -117,22 +117,22 @@ def test_seeds_that_agree_are_better(tmp_path: Path, folders: Folders) -> None:
 
 
 def test_what_is_behind_it(written: Path, folders: Folders) -> None:
-    found = tables(written)
-    assert found["Mask AP by IoU threshold"][1]["0.50"] == f"{(100 + HALF) / 2:.1f}"
-    assert found["AP of each class"][0]["mask, bar"] == f"{HALF:.1f} ± 0.0"
-    parameters = sum(each.numel() for each in folders.model.parameters())
-    for row in found["Cost"]:
+    report = tables(written)
+    assert report["Mask AP by IoU threshold"][1]["0.50"] == f"{(100 + HALF) / 2:.1f}"
+    assert report["AP of each class"][0]["mask, bar"] == f"{HALF:.1f} ± 0.0"
+    parameters = sum(parameter.numel() for parameter in folders.model.parameters())
+    for row in report["Cost"]:
         assert row["parameters, M"] == f"{parameters / 1e6:.2f}"
         assert float(row["GFLOP an image"]) > 0
         # The median of 0.25, 0.75 and 0.5 seconds, of each run; the largest of 1.5 and 1.25 GiB.
         assert row["s a training step"] == "0.500"
         assert row["ms an image, inference"] == "125.0"
         assert row["memory of the training, GiB"] == "1.50"
-    assert list(found["Arms"][0]) == ["arm", "config", "overrides", "weights of"]
-    assert list(found["Arms"][0].values()) == ["pool / max", CONFIG, "k=1", "-"]
-    assert found["Arms"][1]["overrides"] == "-"
-    assert list(found["Runs"][0]) == ["arm", "seed", "iterations", "time", "state"]
-    assert list(found["Runs"][0].values()) == ["pool / max", "0", "50", "0:01:01", "done"]
+    assert list(report["Arms"][0]) == ["arm", "config", "overrides", "weights of"]
+    assert list(report["Arms"][0].values()) == ["pool / max", CONFIG, "k=1", "-"]
+    assert report["Arms"][1]["overrides"] == "-"
+    assert list(report["Runs"][0]) == ["arm", "seed", "iterations", "time", "state"]
+    assert list(report["Runs"][0].values()) == ["pool / max", "0", "50", "0:01:01", "done"]
     text = (written / "report.md").read_text()
     for words in ("Which one?", "`the command`", "4 of 4 runs are done", "All of them: `a=1`"):
         assert words in text

@@ -335,7 +335,7 @@ def test_training_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     assert training_slots(None) == [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in training_slots(3)] == ["4", "7", "4"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in training_slots(3)] == ["4", "7", "4"]
 
 
 def test_jobs_of_a_cluster(tmp_path: Path, train: TrainCommand) -> None:

@@ -50,7 +50,7 @@ def test_the_jobs_of_an_array() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "text"),
+    ("state", "text"),
     [
         (status("CANCELLED", code="0:15"), "CANCELLED, SIGTERM"),
         (status("FAILED", code="2:0", reason="NonZeroExitCode"), "FAILED, exit status 2"),
@@ -60,8 +60,8 @@ def test_the_jobs_of_an_array() -> None:
         (JobStatus(""), "gone from SLURM's list"),
     ],
 )
-def test_the_state_in_few_words(found: JobStatus, text: str) -> None:
-    assert found.text.startswith(text)
+def test_the_state_in_few_words(state: JobStatus, text: str) -> None:
+    assert state.text.startswith(text)
 
 
 def test_what_is_over() -> None:

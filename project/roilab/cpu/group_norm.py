@@ -26,8 +26,9 @@ class ChannelsLastGroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         """N x C x H x W to the same."""
         last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-        on_cpu = x.device.type == "cpu" and x.numel() >= _LEAST_VALUES
-        if not (last and on_cpu and self.affine and x.dtype in (torch.float32, torch.bfloat16)):
+        is_large = x.device.type == "cpu" and x.numel() >= _LEAST_VALUES
+        has_kernel = self.affine and x.dtype in (torch.float32, torch.bfloat16)
+        if not (last and is_large and has_kernel):
             return super().forward(x)
         normalised: Tensor = _GroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)
         return normalised
@@ -47,7 +48,8 @@ class _GroupNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale = ctx.saved_tensors
-        (n, c, height, width), groups = x.shape, mean.shape[1]
+        n, c, height, width = x.shape
+        groups = mean.shape[1]
         of_y = gradients[0].contiguous(memory_format=torch.channels_last)
         # Over the cells of each image and channel: of the gradient, and of its products with x.
         wide = torch.promote_types(x.dtype, torch.float32)
@@ -64,7 +66,11 @@ class _GroupNorm(torch.autograd.Function):
         slope, offset, mean, scale = (
             value.repeat_interleave(c // groups, dim=1) for value in (slope, offset, mean, scale)
         )
-        of_x, factor, exact = torch.empty_like(x), scale * weight, x.dtype == wide
+        factor = scale * weight
+
+        # The gradient of x is gradient of y * factor + x * slope + offset, for each channel.
+        of_x = torch.empty_like(x)
+        exact = x.dtype == wide
         for i in range(n):
             slopes, offsets, factors = (v[i, :, None, None] for v in (slope, offset, factor))
             place = of_x[i] if exact else None

@@ -46,6 +46,8 @@ def windowed_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
     # Multiplications that enlarge a map whole: few for a small object.
     products = sizes[:, 0] * flat.shape[2] * (flat.shape[1] + sizes[:, 1])
     whole = products <= _FEW * _WINDOW_COST
+
+    # The largest value around the largest cell excludes the windows that cannot reach it.
     reached = flat.new_full((len(flat),), torch.inf)
     windows = _around_peaks(flat)
     value, _ = _enlarged(flat, windows[~whole[windows[:, 0]]], sizes)
@@ -54,9 +56,13 @@ def windowed_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
     whole |= windows[:, 0].bincount(minlength=len(flat)) * _WINDOW_COST > products
     windows = windows[~whole[windows[:, 0]]]
 
-    parts = _enlarged(flat, windows, sizes), _enlarged_whole(flat, whole, sizes)
-    value, place = (torch.cat(both) for both in zip(*parts, strict=True))
+    window_values, window_places = _enlarged(flat, windows, sizes)
+    whole_values, whole_places = _enlarged_whole(flat, whole, sizes)
+    value = torch.cat([window_values, whole_values])
+    place = torch.cat([window_places, whole_places])
     number = torch.cat([windows[:, 0], whole.nonzero()[:, 0]])
+
+    # Of each map the largest value, and the first place that has it.
     largest = flat.new_full((len(flat),), -torch.inf).scatter_reduce(0, number, value, "amax")
     nowhere = torch.iinfo(torch.long).max
     place = place.masked_fill(value < largest[number], nowhere)
@@ -100,9 +106,11 @@ def _alike(sides: Tensor) -> Iterator[Tensor]:
     """Indices of B x 2 sides in parts of like ones: each costs what the largest of a part does."""
     octaves = sides.double().log2().long()
     kinds, order = (octaves[:, 0] * 64 + octaves[:, 1]).sort()
-    for kind in order.split(kinds.unique_consecutive(return_counts=True)[1].tolist()):
+    _, counts = kinds.unique_consecutive(return_counts=True)
+    for kind in order.split(counts.tolist()):
         if len(kind):
-            yield from kind.split(max(1, _CHUNK // 8 // int(sides[kind].amax(dim=0).prod())))
+            largest = int(sides[kind].amax(dim=0).prod())
+            yield from kind.split(max(1, _CHUNK // 8 // largest))
 
 
 def _around_peaks(maps: Tensor) -> Tensor:
@@ -162,7 +170,9 @@ def _ceiling(patches: Tensor) -> Tensor:
     """An upper bound of the values in each window of S x S x B patches, (S - 3) x (S - 3) x B."""
     inner = patches[:, 1:-2], patches[:, 2:-1]
     outer = patches[:, :-3], patches[:, 3:]
-    high, low = torch.maximum(*inner), torch.minimum(*inner)
+    # First across, for every row of cells; then down, for the bounds of the four rows.
+    high = torch.maximum(*inner)
+    low = torch.minimum(*inner)
     upper = high + _OUTER * (high - torch.minimum(*outer)).clamp(min=0)
     lower = low - _OUTER * (torch.maximum(*outer) - low).clamp(min=0)
     high = torch.maximum(upper[1:-2], upper[2:-1])
@@ -187,6 +197,7 @@ def _enlarged(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Ten
         size = sizes[window[:, 0]]
         rows, down, any_row = _axis(window[:, 1], size[:, 0], maps.shape[1], maps.dtype)
         cols, across, any_col = _axis(window[:, 2], size[:, 1], maps.shape[2], maps.dtype)
+        # 4 x 4 x B cells; summed across to 4 x columns x B, and down to rows x columns x B.
         patch = _patches(maps, window, 4)
         lines = reduce(torch.add, (patch[:, j, None] * across[j] for j in range(4)))
         grid = reduce(torch.add, (lines[i] * down[i][:, None] for i in range(4)))
@@ -205,7 +216,8 @@ def _axis(
 
     Args:
         window: B, from -1, before the first cell, to cells - 1, after the last.
-        size, cells: B, pixels of the enlarged maps on this axis, and cells of the maps.
+        size: B, pixels of the enlarged maps on this axis.
+        cells: of the maps on this axis.
 
     Returns:
         P x B pixel numbers, the last one repeated where a window has fewer than P; four times P x B

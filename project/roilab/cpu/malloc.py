@@ -5,8 +5,9 @@ With another C library, the functions do nothing.
 
 import ctypes
 
-# Of glibc's malloc.h: freed memory is never given back (-1), no block is mapped by itself (0).
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+# Parameters of mallopt, in glibc's malloc.h.
+_TRIM_THRESHOLD = -1
+_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> None:
@@ -15,8 +16,8 @@ def keep_freed_memory() -> None:
     Otherwise each large tensor is new to the process and the kernel hands it over page by page:
     filling one of 32 MiB takes five times as long.
     """
-    _call("mallopt", _TRIM_THRESHOLD, -1)
-    _call("mallopt", _MMAP_MAX, 0)
+    _call("mallopt", _TRIM_THRESHOLD, -1)  # freed memory is never given back
+    _call("mallopt", _MMAP_MAX, 0)  # no block is mapped by itself
 
 
 def give_freed_memory_back() -> None:

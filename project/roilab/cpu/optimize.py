@@ -36,9 +36,10 @@ def winograd_conv2d(layer: Any) -> nn.Module | None:
     """3x3 convolutions by Winograd."""
     if type(layer) not in (nn.Conv2d, Conv2d):
         return None
-    steps = (layer.stride, layer.dilation, layer.padding, layer.groups)
-    same = steps == ((1, 1), (1, 1), (1, 1), 1) and layer.padding_mode == "zeros"
-    return WinogradConv2d(layer) if same and layer.kernel_size == (3, 3) else None
+    is_plain = layer.stride == (1, 1) and layer.dilation == (1, 1) and layer.groups == 1
+    is_padded = layer.padding == (1, 1) and layer.padding_mode == "zeros"
+    fits = layer.kernel_size == (3, 3) and is_plain and is_padded
+    return WinogradConv2d(layer) if fits else None
 
 
 def group_norm(layer: nn.Module) -> nn.Module | None:
@@ -53,7 +54,7 @@ def roi_align(layer: Any) -> nn.Module | None:
 
 
 def heatmap_windows(layer: nn.Module) -> nn.Module | None:
-    """Decoding of heat maps by windows: a function that the head calls."""
+    """Decoding of heat maps by windows: a function that the head calls, which itself stays."""
     if isinstance(layer, KeypointHead) and layer.decode_maps is bicubic:
         layer.decode_maps = bicubic_by_windows
     return None
@@ -78,9 +79,12 @@ def replace_layers(model: Any, build: Build) -> Any:
 
     Modules keep layers in lists of their own beside the registered ones: Detectron2's FPN does.
     """
-    replaced = {layer: new for layer in model.modules() if (new := build(layer)) is not None}
-    for layer, new in replaced.items():
-        new.training = layer.training
+    replaced: dict[nn.Module, nn.Module] = {}
+    for layer in model.modules():
+        new = build(layer)
+        if new is not None:
+            new.training = layer.training
+            replaced[layer] = new
     for parent in [*model.modules(), *replaced.values()]:
         for name, child in list(parent._modules.items()):
             if replaced.get(child, parent) is not parent:  # a wrapper keeps what it wraps
@@ -105,8 +109,10 @@ def optimize_for_inference(model: nn.Module, *, fast: bool, cpu_kernels: bool = 
     model = model.to(memory_format=torch.channels_last)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     on_cpu = cpu_kernels and device.type == "cpu" and torch.backends.mkldnn.is_available()
+    # Not every build of PyTorch has the operator of its compiler.
     if on_cpu and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         model = replace_layers(model, _fused)
+
     dtype = dtype_of("auto", device) if fast else torch.float32
     if dtype == torch.float32:
         return model
@@ -159,22 +165,28 @@ class FusedBottleneckBlock(CNNBlockBase):
         """N x C x H x W to N x D x H' x W'."""
         out = _with_relu(self.conv2, _with_relu(self.conv1, x))
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        conv, dtype = self.conv3, self.conv3.weight.dtype
+        conv = self.conv3
+        dtype = conv.weight.dtype
+        tensors = (out.to(dtype), shortcut.to(dtype), conv.weight, conv.bias)
+        sum_and_relu: tuple[Any, ...] = ("add", 1.0, "relu", [], "")
         fused: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-            *(out.to(dtype), shortcut.to(dtype), conv.weight, conv.bias),
-            *(conv.padding, conv.stride, conv.dilation, conv.groups),
-            *("add", 1.0, "relu", [], ""),
+            *tensors, *_geometry(conv), *sum_and_relu
         )
         return fused
 
 
+def _geometry(conv: nn.Conv2d) -> tuple[Any, ...]:
+    """The arguments of oneDNN's convolutions that follow the weights."""
+    return conv.padding, conv.stride, conv.dilation, conv.groups
+
+
 def _with_relu(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution and the ReLU behind it."""
     x = x.to(conv.weight.dtype)
     if isinstance(conv, WinogradConv2d) and x.dtype == torch.float32 and conv.pays(x.shape):
         return F.relu_(conv(x))
     fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        *(x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups),
-        *("relu", [], ""),
+        x, conv.weight, conv.bias, *_geometry(conv), "relu", [], ""
     )
     return fused
 

@@ -41,14 +41,16 @@ class SummingRoIPooler(RoIPooler):
         rois = convert_boxes_to_pooler_format(list(boxes)).to(exact[0].dtype)
         scales = rois.new_tensor(self.scales)[levels]
         if self.op == "roi_warp":
-            rois, scales = quantize_rois(rois, scales[:, None]), torch.ones_like(scales)
+            rois = quantize_rois(rois, scales[:, None])
+            scales = torch.ones_like(scales)
         return self.average(exact, rois, levels, scales).to(features[0].dtype)
 
     def align(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
         """As `RoIPooler.align`; bfloat16 features are summed as they are."""
         if features.device.type != "cpu":
             return super().align(features, rois, scale)
-        levels, scales = rois.new_zeros(len(rois)).long(), rois.new_full((len(rois),), scale)
+        levels = rois.new_zeros(len(rois)).long()
+        scales = rois.new_full((len(rois),), scale)
         return self.average([features], rois, levels, scales)
 
     def average(
@@ -73,15 +75,15 @@ class SummingRoIPooler(RoIPooler):
         # Cells are numbered by level, image, row and column.
         cells = maps.prod(dim=1) * len(features[0])
         first = (cells.cumsum(0) - cells)[levels] + rois[:, 0].long() * height * width
+
         corner, extent = corner_and_extent(rois, scales[:, None], self.aligned)
         side = extent / extent.new_tensor(self.output_size).flip(0)
         ratio = self.sampling_ratio
         count = torch.full_like(side, ratio) if ratio > 0 else side.ceil()
         count = count.long().clamp(min=0)  # as in the kernel, a box without extent has no sample
-        x, y = (
-            _axis(corner[:, axis], side[:, axis], count[:, axis], limit, self.output_size[1 - axis])
-            for axis, limit in enumerate((width, height))
-        )
+        rows, columns = self.output_size
+        x = _axis(corner[:, 0], side[:, 0], count[:, 0], width, columns)
+        y = _axis(corner[:, 1], side[:, 1], count[:, 1], height, rows)
         box = torch.repeat_interleave(y.counts.sum(dim=1))
         # A bag for each bin of each box, in the order of boxes, rows and columns.
         bags = _products(y._replace(cell=first[box] + y.cell * width[box]), x)
@@ -115,6 +117,7 @@ def _axis(corner: Tensor, side: Tensor, count: Tensor, limit: Tensor, bins: int)
     takes none. Each of R boxes begins at `corner`, in cells, on a level of `limit` cells, and has
     as many bins, `side` cells wide, with `count` samples each.
     """
+    # One row for each sample: its box, its bin (`place`) and where it is (`at`).
     box, number = _runs(torch.zeros_like(count), count * bins)
     place = number // count[box]
     # The order of operations is the kernel's, so that rounding is.
@@ -123,6 +126,8 @@ def _axis(corner: Tensor, side: Tensor, count: Tensor, limit: Tensor, bins: int)
     inside = (at >= -1) & (at <= limit[box])
     last = limit[box] - 1
     at = torch.minimum(at.clamp(min=0), last.to(at.dtype))
+
+    # A sample has two cells, and a cell that several samples of a bin have is one entry.
     near = at.long()
     after = at - near
     cell = torch.cat([near, torch.minimum(near + 1, last)])
@@ -168,14 +173,19 @@ def _products(y: _Axis, x: _Axis) -> _Bags:
     y has the first cell of a row in place of the row. (Taking by `index_select` is several times
     faster than by brackets here, where a million products are usual.)
     """
-    (boxes, height), width = y.counts.shape, x.counts.shape[1]
+    boxes, height = y.counts.shape
+    width = x.counts.shape[1]
     bin_y = torch.arange(boxes * height).repeat_interleave(width)
     bin_x = torch.arange(boxes * width).view(boxes, 1, width).expand(-1, height, -1).flatten()
     # A strip is one cell down of a bin, with all its cells across.
-    counts_y, counts_x = y.counts.flatten()[bin_y], x.counts.flatten()[bin_x]
-    bin_of_strip, at_y = _runs(_ends(y.counts.flatten())[bin_y], counts_y)
+    counts_y = y.counts.flatten()[bin_y]
+    counts_x = x.counts.flatten()[bin_x]
+    starts_y = _ends(y.counts.flatten())[bin_y]
     starts_x = _ends(x.counts.flatten())[bin_x]
-    strip, at_x = _runs(*(of.index_select(0, bin_of_strip) for of in (starts_x, counts_x)))
+    bin_of_strip, at_y = _runs(starts_y, counts_y)
+    strip, at_x = _runs(
+        starts_x.index_select(0, bin_of_strip), counts_x.index_select(0, bin_of_strip)
+    )
     at_y = at_y.index_select(0, strip)
     cells = y.cell.index_select(0, at_y) + x.cell.index_select(0, at_x)
     weights = y.weight.index_select(0, at_y) * x.weight.index_select(0, at_x)
@@ -200,9 +210,11 @@ class _Pooled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, bags: _Bags, shape: tuple[int, int, int], *features: Tensor) -> Tensor:
         # Gradients get the features' own layout; on `meta` nothing is held for it.
-        ctx.bags, ctx.like = bags, [torch.empty_like(level, device="meta") for level in features]
-        boxes, channels = shape[0], features[0].shape[1]
-        pooled = features[0].new_empty(boxes, channels, *shape[1:])
+        ctx.bags = bags
+        ctx.like = [torch.empty_like(level, device="meta") for level in features]
+        boxes, height, width = shape
+        channels = features[0].shape[1]
+        pooled = features[0].new_empty(boxes, channels, height, width)
         for i in range(0, channels, _CHANNELS):
             table = torch.cat([_table(level[:, i : i + _CHANNELS]) for level in features])
             _fill(pooled[:, i : i + _CHANNELS], bags.sums(table))

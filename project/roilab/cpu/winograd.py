@@ -36,9 +36,16 @@ class WinogradConv2d(Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        after = {name: getattr(conv, name, None) for name in ("norm", "activation")}
-        sizes = (conv.in_channels, conv.out_channels, conv.kernel_size)
-        super().__init__(*sizes, padding=1, bias=conv.bias is not None, device="meta", **after)
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            padding=1,
+            bias=conv.bias is not None,
+            norm=getattr(conv, "norm", None),
+            activation=getattr(conv, "activation", None),
+            device="meta",
+        )
         self.weight, self.bias = conv.weight, conv.bias
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,20 +85,24 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (x, weight), (of_y,) = ctx.saved_tensors, gradients
-        of_x = of_weight = None
+        x, weight = ctx.saved_tensors
+        (of_y,) = gradients
+        of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0] and min(weight.shape[:2]) >= _LEAST_CHANNELS_INPUT:
             of_x = _by_tiles(of_y, weight.flip(2, 3).transpose(0, 1))
         elif ctx.needs_input_grad[0]:
             of_x = conv2d_input(x.shape, weight, of_y, padding=1)
         if ctx.needs_input_grad[1]:
             of_weight = _of_weight(x, of_y)
-        return of_x, of_weight, of_y.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+        if ctx.needs_input_grad[2]:
+            of_bias = of_y.sum((0, 2, 3))
+        return of_x, of_weight, of_bias
 
 
 def _by_tiles(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The convolution. T is the number of tiles in a part, and 36 are the cells of a tile."""
-    tiles, matrix = _Tiles(x), _matrix("filter", x.dtype)
+    tiles = _Tiles(x)
+    matrix = _matrix("filter", x.dtype)
     transformed = _scratch.take("filters", x.dtype, _IN**2, *weight.shape[:2])  # 36 x D x C
     cells = weight.permute(2, 3, 0, 1).reshape(9, -1)
     torch.mm(torch.kron(matrix, matrix), cells, out=transformed.view(_IN**2, -1))
@@ -104,6 +115,7 @@ def _by_tiles(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         y[part] = cells.view(_OUT, _OUT, *tiles.shape(part), -1).permute(2, 3, 0, 4, 1, 5)
     if bias is not None:
         y += bias
+    # Without what the last tiles have beyond the map.
     inside = y.flatten(3, 4).flatten(1, 2)[:, : tiles.height, : tiles.width]
     last = x.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
@@ -112,10 +124,13 @@ def _by_tiles(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _of_weight(x: Tensor, of_y: Tensor) -> Tensor:
     """The gradient of the filters, D x C x 3 x 3: that of their transforms, summed over tiles."""
-    tiles, matrix = _Tiles(x), _matrix("filter", x.dtype)
+    tiles = _Tiles(x)
+    matrix = _matrix("filter", x.dtype)
     d, c = of_y.shape[1], x.shape[1]
     of_filters = x.new_zeros(_IN**2, d, c)
-    across, down = _OUT * tiles.columns - tiles.width, _OUT * tiles.rows - tiles.height
+    # The last tiles may reach beyond the map, where the gradient is 0.
+    across = _OUT * tiles.columns - tiles.width
+    down = _OUT * tiles.rows - tiles.height
     full = of_y.permute(0, 2, 3, 1)
     full = F.pad(full, (0, 0, 0, across, 0, down)) if across or down else full
     outputs = full.reshape(tiles.n, tiles.rows, _OUT, tiles.columns, _OUT, d)
@@ -132,7 +147,7 @@ class _Tiles:
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
-        (self.n, self.channels, self.height, self.width) = x.shape
+        self.n, self.channels, self.height, self.width = x.shape
         self.rows, self.columns = -(-self.height // _OUT), -(-self.width // _OUT)
 
     def parts(self) -> Iterator[tuple[slice, slice]]:
@@ -152,6 +167,8 @@ class _Tiles:
         begin, end = max(first, 0), min(first + height, self.height)
         source = self.x[part[0], :, begin:end].permute(0, 2, 3, 1)
         padded[:, begin - first : end - first, 1 : 1 + self.width] = source
+
+        # A view in which neighbouring tiles overlap: 6 x 6 x images x rows x columns x channels.
         image, row, column, channel = padded.stride()
         overlapping = padded.as_strided(
             (_IN, _IN, n, rows, columns, self.channels),
@@ -175,7 +192,8 @@ class _Scratch(threading.local):
 
     def take(self, name: str, dtype: torch.dtype, *shape: int) -> Tensor:
         """A buffer of any content."""
-        size, key = math.prod(shape), (name, dtype)
+        size = math.prod(shape)
+        key = (name, dtype)
         if key not in self.kept or len(self.kept[key]) < size:
             with torch.inference_mode(False):  # what it gives may be written to in training, too
                 self.kept[key] = torch.empty(size, dtype=dtype)

@@ -141,7 +141,8 @@ class Detector(nn.Module):
             boxes.append(box[index])
             scores.append(best)
         level = torch.arange(len(maps)).repeat_interleave(count)
-        box, score = torch.cat(boxes), torch.cat(scores)
+        box = torch.cat(boxes)
+        score = torch.cat(scores)
         finite = box.isfinite().all(dim=1) & score.isfinite()
         box = _clipped(box, limits)
         large = (box[:, 2:] - box[:, :2] > rpn.min_box_size).all(dim=1)
@@ -205,8 +206,7 @@ def refuse_unsupported(model: Any) -> None:
     _require(model, "model.roi_heads.box_pooler", RoIPooler)
     heads = model.roi_heads
     if heads.mask_on and heads.mask_pooler is None:
-        kind, other = PointRendMaskHead, ImplicitPointRendMaskHead
-        _require(model, "model.roi_heads.mask_head", kind, other)
+        _require(model, "model.roi_heads.mask_head", PointRendMaskHead, ImplicitPointRendMaskHead)
     elif heads.mask_on:
         _require(model, "model.roi_heads.mask_head", BaseMaskRCNNHead)
         _require(model, "model.roi_heads.mask_pooler", RoIPooler)
@@ -218,7 +218,8 @@ def refuse_unsupported(model: Any) -> None:
         raise UserError(problem, key="model.backbone.square_pad", found=side, expected=0)
 
 
-def _require(model: Any, key: str, kind: type, *refused: type) -> None:
+def _require(model: Any, key: str, kind: type, refused: type | tuple[()] = ()) -> None:
+    """Raise a UserError where a part of the model is not of a kind, or of one that is refused."""
     part = reduce(getattr, key.split(".")[1:], model)
     if not isinstance(part, kind) or isinstance(part, refused):
         problem = "a part of the model is of a kind that is not exported"

@@ -68,6 +68,7 @@ class Differences:
 
     @property
     def acceptable(self) -> bool:
+        """Whether the differences are within the bars."""
         near = self.boxes <= BOX_BAR and self.keypoints <= KEYPOINT_BAR and self.masks >= MASK_BAR
         return near and not self.alone
 
@@ -111,8 +112,9 @@ def export_run(
     detector = Detector(plain, predictor.image_format, predictor.classes, predictor.skeleton)
     content = serialise(detector, format, metadata)
     model = runner(content, format, detector.outputs)
-    of_boxes = detector.model.roi_heads.box_predictor
-    limits = (of_boxes.test_score_thresh, of_boxes.test_topk_per_image)
+    box_predictor = detector.model.roi_heads.box_predictor
+    threshold = box_predictor.test_score_thresh
+    most = box_predictor.test_topk_per_image
     # As numpy's .npz file holds them: outputs with the number of the image, such as boxes0;
     # mask_ignore0 has the pixels that do not count.
     arrays: dict[str, Any] = {}
@@ -120,12 +122,13 @@ def export_run(
     for index, image in enumerate(check_images(check)):
         prediction, ignore = reference(predictor, image)
         exported = predicted(model, predictor, image)
-        differences.append(check_parity(prediction, exported, *limits, ignore))
+        differences.append(check_parity(prediction, exported, threshold, most, ignore))
         names = ("boxes", "scores", "masks", "keypoints")
-        parts = {"image": image, **{name: getattr(prediction, name) for name in names}}
-        for name, value in {**parts, "mask_ignore": ignore}.items():
+        outputs = {name: getattr(prediction, name) for name in names}
+        for name, value in {"image": image, **outputs, "mask_ignore": ignore}.items():
             if value is not None:
                 arrays[f"{name}{index}"] = value
+
     _refuse_different(differences)
     if expected is not None:
         buffer = io.BytesIO()
@@ -191,7 +194,11 @@ def predicted(run: Runner, predictor: Predictor, image: Array) -> Prediction:
     outputs = run(np.array(seen.image, order="C"), (height, width))
     labels = tuple(predictor.classes[label] for label in outputs["labels"])
     return Prediction(
-        *(width, height, outputs["boxes"], outputs["scores"], labels),
+        width,
+        height,
+        outputs["boxes"],
+        outputs["scores"],
+        labels,
         masks=outputs.get("masks"),
         keypoints=outputs.get("keypoints"),
         mask_scores=outputs.get("mask_scores"),
@@ -207,14 +214,17 @@ def reference(predictor: Predictor, image: Array) -> tuple[Prediction, Array | N
     model: Any = predictor.model
     with torch.inference_mode():
         (seen,) = model.inference([predictor.prepare(image)], do_postprocess=False)
-    most, at, least = (  # it scales boxes in place
-        detector_postprocess(copy.deepcopy(seen), *image.shape[:2], THRESHOLD + noise)
-        for noise in (-_PROBABILITY_NOISE, 0, _PROBABILITY_NOISE)
-    )
-    prediction = predictor.to_prediction(at)
+
+    def finished(threshold: float) -> Any:
+        # A copy, since it scales boxes in place.
+        return detector_postprocess(copy.deepcopy(seen), *image.shape[:2], threshold)
+
+    prediction = predictor.to_prediction(finished(THRESHOLD))
     if prediction.masks is None:
         return prediction, None
-    return prediction, (most.pred_masks & ~least.pred_masks).numpy()
+    largest = finished(THRESHOLD - _PROBABILITY_NOISE).pred_masks
+    smallest = finished(THRESHOLD + _PROBABILITY_NOISE).pred_masks
+    return prediction, (largest & ~smallest).numpy()
 
 
 def check_parity(
@@ -231,16 +241,22 @@ def check_parity(
         most: how many it has at most; below 0: all.
         ignore: N x H x W bool, the pixels of expected masks that do not count; None: all count.
     """
-    pairs, both = _pairs(expected, exported), (expected, exported)
-    last = [side.scores.min() for side in both if 0 <= most <= len(side) != 0]
-    sure = max([threshold, *last]) + _SCORE_NOISE
-    alone = sum(
-        int((np.delete(side.scores, [pair[index] for pair in pairs]) > sure).sum())
-        for index, side in enumerate(both)
-    )
+    pairs = _pairs(expected, exported)
+    # Rounding decides about an instance whose score is at the threshold or, where there are as many
+    # as there may be, at the score of the last.
+    bars = [threshold]
+    bars += [
+        side.scores.min() for side in (expected, exported) if len(side) and 0 <= most <= len(side)
+    ]
+    sure = max(bars) + _SCORE_NOISE
+    alone = 0
+    for index, side in enumerate((expected, exported)):
+        unmatched = np.delete(side.scores, [pair[index] for pair in pairs])
+        alone += int((unmatched > sure).sum())
     size = (expected.height, expected.width)
     if not pairs:
         return Differences(size, 0, alone)
+
     a, b = np.array(pairs).T
     values: dict[str, Any] = {}
     if expected.masks is not None and exported.masks is not None:

@@ -82,9 +82,10 @@ def _onnx(detector: Detector, metadata: Mapping[str, Any]) -> bytes:
         sizes = value.type.tensor_type.shape.dim
         for size, word in zip(sizes, words.get(value.name, ()), strict=False):
             names.setdefault(size.dim_param, word)
-    for size in (size for value in values for size in value.type.tensor_type.shape.dim):
-        if size.dim_param:
-            size.dim_param = names.get(size.dim_param, size.dim_param)
+    for value in values:
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = names.get(size.dim_param, size.dim_param)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     content: bytes = model.SerializeToString()
@@ -148,20 +149,23 @@ def runner(content: bytes, format: str, outputs: tuple[str, ...]) -> Runner:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
-            model: Any = (
-                torch.jit.load(io.BytesIO(content))
-                if format == "torchscript"
-                # Guards refuse images that give a map of one cell, for which the graph holds.
-                else torch.export.load(io.BytesIO(content)).module(check_guards=False)
-            )
 
-    def run(image: Array, size: tuple[int, int]) -> Outputs:
-        if format == "onnx":
+        def run_onnx(image: Array, size: tuple[int, int]) -> Outputs:
             inputs = dict(zip(INPUTS, (image, np.array(size, np.int64)), strict=True))
             return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+
+        return run_onnx
+
+    model: Any
+    if format == "torchscript":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
+            model = torch.jit.load(io.BytesIO(content))
+    else:
+        # Guards refuse images that give a map of one cell, for which the graph holds.
+        model = torch.export.load(io.BytesIO(content)).module(check_guards=False)
+
+    def run(image: Array, size: tuple[int, int]) -> Outputs:
         with torch.inference_mode():
             values = model(torch.from_numpy(image), torch.tensor(size))
         return dict(zip(outputs, (value.numpy() for value in values), strict=True))

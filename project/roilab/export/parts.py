@@ -58,7 +58,8 @@ def _pool_level(pooler: RoIPooler, features: Tensor, rois: Tensor, scale: float)
         return pooler.pool_level(features, rois, scale)
     if pooler.op == "roi_warp":
         rois, scale = quantize_rois(rois, scale), 1.0
-    size, aligned = pooler.output_size, pooler.aligned
+    size = pooler.output_size
+    aligned = pooler.aligned
     bins, counts = bins_and_counts(rois, size, scale, pooler.sampling_ratio, aligned)
     moved, box = moved_boxes(rois, bins, counts, scale)
     sampled = roi_align(features, moved, size, scale, 1, aligned)
@@ -77,15 +78,18 @@ def _argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tensor, Tens
     The maps of a keypoint are enlarged together, to the size of the largest of the R objects.
     """
     one = heights.new_ones(1)  # there may be no object
-    sides = [(torch.cat([one, size]).max().long(), size.long()) for size in (heights, widths)]
-    down, across = (
-        resizing_weights(size, as_size(largest), cells, maps.dtype)
-        for (largest, size), cells in zip(sides, maps.shape[2:], strict=True)
-    )
-    grids = (down @ heat @ across.transpose(1, 2) for heat in maps.unbind(dim=1))
-    pairs = [grid.flatten(1).max(dim=1) for grid in grids]
-    index, width = torch.stack([index for _, index in pairs], 1), sides[1][0]
-    return index % width, index // width, torch.stack([value for value, _ in pairs], 1)
+    height = torch.cat([one, heights]).max().long()
+    width = torch.cat([one, widths]).max().long()
+    down = resizing_weights(heights.long(), as_size(height), maps.shape[2], maps.dtype)
+    across = resizing_weights(widths.long(), as_size(width), maps.shape[3], maps.dtype)
+    values, indices = [], []
+    for heat in maps.unbind(dim=1):
+        grid = down @ heat @ across.transpose(1, 2)
+        value, index = grid.flatten(1).max(dim=1)
+        values.append(value)
+        indices.append(index)
+    index = torch.stack(indices, dim=1)
+    return index % width, index // width, torch.stack(values, dim=1)
 
 
 def instance_masks(
@@ -99,7 +103,8 @@ def instance_masks(
     if heads.mask_pooler is None:
         logits = _point_rend(head, features, boxes, labels)
     else:
-        pooled = pool(heads.mask_pooler, [features[n] for n in heads.mask_in_features], boxes)
+        maps = [features[name] for name in heads.mask_in_features]
+        pooled = pool(heads.mask_pooler, maps, boxes)
         logits = head.layers(pooled)
     if hasattr(head, "masks"):  # whose classes compete
         return head.masks(logits, labels)[:, 0], None

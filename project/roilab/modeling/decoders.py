@@ -18,8 +18,8 @@ Decoder = Callable[[Tensor, Tensor], Decoded]
 
 # DARK smooths a map with the Gaussian that its targets were drawn with before it looks at slopes.
 DARK_SIGMA = 1.0
-_DARK_RADIUS = 3  # the latter is how far the smoothing reaches, in cells
-_LEAST = 1e-10
+_DARK_RADIUS = 3  # how far the smoothing reaches, in cells
+_LEAST = 1e-10  # of heat before its logarithm, and of the determinant of a peak's curvature
 LOCAL_RADIUS = 2  # cells around the peak that `local_soft_argmax` averages over
 
 
@@ -29,14 +29,17 @@ def enlarged_argmax(maps: Tensor, heights: Tensor, widths: Tensor) -> tuple[Tens
     `maps` are R x K x H x W, float32 or float64; `heights` and `widths` R whole numbers of pixels,
     at least 1.
     """
-    values, indices = [maps.new_zeros(0, maps.shape[1])], [heights.new_zeros(0, maps.shape[1])]
+    # Empty ones first, since there may be no object.
+    values = [maps.new_zeros(0, maps.shape[1])]
+    indices = [heights.new_zeros(0, maps.shape[1])]
     for heat, height, width in zip(maps, heights.tolist(), widths.tolist(), strict=True):
         size = (int(height), int(width))
         enlarged = F.interpolate(heat[None], size, mode="bicubic", align_corners=False)
         value, index = enlarged.flatten(2).max(dim=2)
         values.append(value)
         indices.append(index)
-    index, across = torch.cat(indices).long(), widths.long()[:, None]
+    index = torch.cat(indices).long()
+    across = widths.long()[:, None]
     return index % across, index // across, torch.cat(values)
 
 
@@ -58,8 +61,9 @@ def quarter_shift(log_heat: Tensor, boxes: Tensor) -> Decoded:
     arXiv 1603.06937, as in Xiao et al., arXiv 1804.06208)."""
     cell, value = peak(log_heat)
     around = window(log_heat, cell, 1)
-    slopes = (around[..., 1, 2] - around[..., 1, 0], around[..., 2, 1] - around[..., 0, 1])
-    place = cell + 0.5 + 0.25 * torch.stack(slopes, dim=2).sign()
+    slope_x = around[..., 1, 2] - around[..., 1, 0]
+    slope_y = around[..., 2, 1] - around[..., 0, 1]
+    place = cell + 0.5 + 0.25 * torch.stack([slope_x, slope_y], dim=2).sign()
     return to_image(place, boxes, *log_heat.shape[2:]), value
 
 
@@ -71,13 +75,17 @@ def dark(log_heat: Tensor, boxes: Tensor) -> Decoded:
     """
     cell, value = peak(log_heat)
     radius = _DARK_RADIUS
+    # Relative to the peak, so that the exponential does not overflow.
     around = (window(log_heat, cell, radius + 1) - value[..., None, None]).exp()
     steps = torch.arange(-radius, radius + 1, device=cell.device, dtype=log_heat.dtype)
     kernel = torch.exp(-(steps**2) / (2 * DARK_SIGMA**2))
     kernel = kernel / kernel.sum()
     smooth = F.conv2d(around.flatten(0, 1)[:, None], kernel.outer(kernel)[None, None])
     m = smooth.view(*cell.shape[:2], 3, 3).clamp(min=_LEAST).log()
-    dx, dy = (m[..., 1, 2] - m[..., 1, 0]) / 2, (m[..., 2, 1] - m[..., 0, 1]) / 2
+
+    # The gradient and the Hessian by central differences, and the Newton step -H^-1 g.
+    dx = (m[..., 1, 2] - m[..., 1, 0]) / 2
+    dy = (m[..., 2, 1] - m[..., 0, 1]) / 2
     dxx = m[..., 1, 2] - 2 * m[..., 1, 1] + m[..., 1, 0]
     dyy = m[..., 2, 1] - 2 * m[..., 1, 1] + m[..., 0, 1]
     dxy = (m[..., 2, 2] - m[..., 2, 0] - m[..., 0, 2] + m[..., 0, 0]) / 4
@@ -95,7 +103,9 @@ def local_soft_argmax(log_heat: Tensor, boxes: Tensor) -> Decoded:
     around = window(log_heat, cell, LOCAL_RADIUS, outside=-torch.inf)
     weights = around.flatten(2).softmax(dim=2).view_as(around)
     steps = torch.arange(-LOCAL_RADIUS, LOCAL_RADIUS + 1, device=cell.device)
-    shift = torch.stack([(weights.sum(2) * steps).sum(2), (weights.sum(3) * steps).sum(2)], dim=2)
+    shift_x = (weights.sum(2) * steps).sum(2)
+    shift_y = (weights.sum(3) * steps).sum(2)
+    shift = torch.stack([shift_x, shift_y], dim=2)
     return to_image(cell + 0.5 + shift, boxes, *log_heat.shape[2:]), value
 
 

@@ -20,7 +20,7 @@ from roilab.errors import UserError
 from roilab.modeling import decoders
 from roilab.modeling.poolers import require_square, with_fields
 
-_LEAST_HEAT = 1e-4  # of a map without heat
+_LEAST_HEAT = 1e-4  # of a cell, so that its logarithm is finite
 
 
 class KeypointHead(KRCNNConvDeconvUpsampleHead):
@@ -55,10 +55,11 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
     ) -> None:
         require_square(input_shape)
         if loss_normalizer != "visible" and not isinstance(loss_normalizer, int | float):
-            problem = "not a normalizer of a loss"
-            expected = '"visible" or a number'
             raise UserError(
-                problem, key="loss_normalizer", found=loss_normalizer, expected=expected
+                "not a normalizer of a loss",
+                key="loss_normalizer",
+                found=loss_normalizer,
+                expected='"visible" or a number',
             )
         if decoder not in decoders.DECODERS:
             names = ", ".join(decoders.DECODERS)
@@ -137,6 +138,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         with torch.autocast(output.device.type, enabled=False):
             log_heat, heat = self.heat(output.float())
             xy, value = self.decode_maps(log_heat, boxes)
+        # A decoder knows the heat up to a factor, which the largest cell of each map tells.
         peak = (value - log_heat.flatten(2).amax(2)).exp() * heat.flatten(2).amax(2)
         score = self.score(heat, decoders.to_cells(xy, boxes, *heat.shape[2:])).clamp(0, 1)
         return torch.cat([xy, score[..., None]], dim=2), peak
@@ -224,13 +226,16 @@ class SimCCKeypointHead(KeypointHead):
         self, input_shape: ShapeSpec, *, bins: int = 112, sigma: float = 2.0, **kwargs: Any
     ) -> None:
         super().__init__(input_shape, **kwargs)
-        self.bins, self.sigma, self.side = bins, sigma, bins
+        self.bins = bins
+        self.sigma = sigma
+        self.side = bins
         cells = (2 * input_shape.width) ** 2
-        self.classify_x, self.classify_y = nn.Linear(cells, bins), nn.Linear(cells, bins)
+        self.classify_x = nn.Linear(cells, bins)
+        self.classify_y = nn.Linear(cells, bins)
 
     def layers(self, x: Tensor) -> Tensor:
         """Logits of columns and rows, R x K x 2 x bins."""
-        for layer in list(self)[:-2]:
+        for layer in list(self)[:-2]:  # without the two classifiers
             x = layer(x)
         flat = x.flatten(2)
         return torch.stack([self.classify_x(flat), self.classify_y(flat)], dim=2)
@@ -243,6 +248,7 @@ class SimCCKeypointHead(KeypointHead):
         """Keypoints, R x K x 3, and their heat, R x K: products over the two axes."""
         lines = output.float().softmax(dim=3)
         peak, index = lines.max(dim=3)
+        # The mean position, weighted with the probabilities, of the bins around the largest.
         radius = decoders.LOCAL_RADIUS
         near = index[..., None] + torch.arange(-radius, radius + 1, device=lines.device)
         inside = (near >= 0) & (near < self.bins)

@@ -166,6 +166,7 @@ class MaskScoringHead(MaskHead):
         logits = self.layers(x)
         field = "gt_classes" if self.training else "pred_classes"
         classes = torch.cat([image.get(field) for image in instances])
+        # The branch judges the masks; its loss does not change them.
         masks = of_class(logits, classes)[:, None].sigmoid().detach()
         iou = self.mask_iou(x, masks, classes)
         if not self.training:
@@ -228,16 +229,24 @@ def point_rend(
     cfg = get_cfg()  # the head is built from a config of this kind alone
     add_pointrend_config(cfg)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = num_classes
-    mask, point = cfg.MODEL.ROI_MASK_HEAD, cfg.MODEL.POINT_HEAD
-    mask.IN_FEATURES, mask.POINT_HEAD_ON, mask.OUTPUT_SIDE_RESOLUTION = list(in_features), True, 7
-    mask.FC_DIM, mask.NUM_FC, mask.POOLER_RESOLUTION = fc_dim, 2, 14
+    mask = cfg.MODEL.ROI_MASK_HEAD
+    mask.IN_FEATURES = list(in_features)
+    mask.POINT_HEAD_ON = True
+    mask.POOLER_RESOLUTION = 14
+    mask.OUTPUT_SIDE_RESOLUTION = 7  # of the coarse masks
+    mask.FC_DIM = fc_dim
+    mask.NUM_FC = 2
     # The coarse head reduces channels to this number, and cannot make more of them.
     mask.CONV_DIM = min(256, sum(input_shape[name].channels for name in in_features))
-    point.NUM_CLASSES, point.IN_FEATURES = num_classes, list(in_features)
-    point.FC_DIM, point.NUM_FC = point_fc_dim, 3
+    point = cfg.MODEL.POINT_HEAD
+    point.NUM_CLASSES = num_classes
+    point.IN_FEATURES = list(in_features)
+    point.FC_DIM = point_fc_dim
+    point.NUM_FC = 3
 
     class Head(PointRendMaskHead):
         def forward(self, features: Mapping[str, Tensor], instances: list[Instances]) -> Any:
+            # Without an object, the losses are zeros with a gradient for every parameter.
             if self.training and not any(map(len, instances)):
                 nothing = torch.stack([weight.sum() for weight in self.parameters()]).sum() * 0
                 return {"loss_mask": nothing, "loss_mask_point": nothing}

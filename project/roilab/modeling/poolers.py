@@ -56,7 +56,8 @@ class RoIPooler(nn.Module):
         aligned: bool = True,
     ) -> None:
         super().__init__()
-        for key, value, known in (("op", op, OPS), ("aggregation", aggregation, AGGREGATIONS)):
+        choices = (("op", op, OPS), ("aggregation", aggregation, AGGREGATIONS))
+        for key, value, known in choices:
             if value not in known:
                 near = difflib.get_close_matches(str(value), known, n=1)
                 raise UserError(
@@ -96,15 +97,18 @@ class RoIPooler(nn.Module):
         order = levels.argsort(stable=True)
         shares = rois[order].split(levels.bincount(minlength=len(self.scales)).tolist())
         parts = zip(features, shares, self.scales, strict=True)
-        return torch.cat([self.pool_level(*part) for part in parts])[order.argsort()]
+        pooled = torch.cat([self.pool_level(*part) for part in parts])
+        return pooled[order.argsort()]
 
     def levels(self, boxes: Sequence[Boxes]) -> Tensor:
         """The index of each box's level."""
         if len(self.scales) == 1:
             return torch.cat([image.tensor.new_zeros(len(image)).long() for image in boxes])
         finest = round(-math.log2(self.scales[0]))
-        ends = (finest, finest + len(self.scales) - 1)
-        return assign_boxes_to_levels(list(boxes), *ends, _CANONICAL_SIDE, _CANONICAL_LEVEL)
+        coarsest = finest + len(self.scales) - 1
+        return assign_boxes_to_levels(
+            list(boxes), finest, coarsest, _CANONICAL_SIDE, _CANONICAL_LEVEL
+        )
 
     def pool_level(self, features: Tensor, rois: Tensor, scale: float) -> Tensor:
         """Pool R x 5 `rois`, image index and box in pixels, from a level of stride 1 / scale."""
@@ -207,7 +211,10 @@ class _Largest(torch.autograd.Function):
         size, scale, aligned = grid
         sampled = roi_align(features, moved, size, scale, 1, aligned)
         numbers, boxes = totals.unique(return_counts=True)
-        values, winners, start = [sampled[:0]], [totals.new_zeros(sampled[:0].shape)], 0
+        # Boxes with as many samples lie side by side: each such run is a view, boxes x samples.
+        values = [sampled[:0]]
+        winners = [totals.new_zeros(sampled[:0].shape)]
+        start = 0
         for number, count in zip(numbers.tolist(), boxes.tolist(), strict=True):
             stop = start + number * count
             largest = sampled[start:stop].unflatten(0, (count, number)).max(dim=1)

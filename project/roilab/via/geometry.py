@@ -70,7 +70,8 @@ def checked_path(kind: type[Polygon | Polyline], xs: object, ys: object) -> Poly
     Raises:
         InvalidShape: these are no lists of finite numbers, or too few vertices are distinct.
     """
-    xs, ys = _checked_list(kind, "all_points_x", xs), _checked_list(kind, "all_points_y", ys)
+    xs = _checked_list(kind, "all_points_x", xs)
+    ys = _checked_list(kind, "all_points_y", ys)
     if len(xs) != len(ys):
         raise InvalidShape(f"{len(xs)} values in all_points_x and {len(ys)} in all_points_y")
     least = 2
@@ -100,7 +101,8 @@ def _checked_list(kind: type[Shape], name: str, values: object) -> Sequence[floa
     if not isinstance(values, list):
         raise InvalidShape(f"the {kind_of(kind)} has no list '{name}'")
     if not are_coordinates(values):
-        raise next(_invalid_number(value, name) for value in values if not _is_coordinate(value))
+        invalid = next(value for value in values if not _is_coordinate(value))
+        raise _invalid_number(invalid, name)
     return values
 
 
@@ -139,6 +141,7 @@ def outline(shape: Area, tolerance: float = 0.5) -> tuple[XY, ...]:
         return tuple(zip(xs, ys, strict=True)) if encloses_area(xs, ys) else ()
     if isinstance(shape, Circle):
         shape = Ellipse(shape.cx, shape.cy, shape.r, shape.r)
+
     # A chord over the angle 2 pi / n leaves the unit circle by 1 - cos(pi / n); the ellipse is that
     # circle stretched, by at most its larger radius.
     radius = max(shape.rx, shape.ry)
@@ -170,8 +173,9 @@ def bounds(shape: Shape) -> tuple[float, float, float, float]:
         shape = Ellipse(shape.cx, shape.cy, shape.r, shape.r)
     if isinstance(shape, Ellipse):
         cos, sin = math.cos(shape.theta), math.sin(shape.theta)
-        x, half_width = shape.cx, math.hypot(shape.rx * cos, shape.ry * sin)
-        y, half_height = shape.cy, math.hypot(shape.rx * sin, shape.ry * cos)
+        half_width = math.hypot(shape.rx * cos, shape.ry * sin)
+        half_height = math.hypot(shape.rx * sin, shape.ry * cos)
+        x, y = shape.cx, shape.cy
         return (x - half_width, y - half_height, x + half_width, y + half_height)
     if isinstance(shape, Rect):
         return (shape.x, shape.y, shape.x + shape.width, shape.y + shape.height)
@@ -216,7 +220,8 @@ def _goes_back(xs: Sequence[float], ys: Sequence[float]) -> bool:
         length = math.gcd(dx, dy)
         if length:
             # One direction for both ways along a line.
-            length = -length if (dx, dy) < (0, 0) else length
+            if (dx, dy) < (0, 0):
+                length = -length
             dx, dy = dx // length, dy // length
             offset = dx * start[1] - dy * start[0]
             steps[dx, dy, offset, start] += 1

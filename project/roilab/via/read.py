@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 from roilab.errors import UserError
 from roilab.files import read_bytes
@@ -51,16 +52,26 @@ def read(
     with collector_paused():
         source = _load(Path(path), rings_of_rle, keypoints_as_points)
         repeated = [_repeated_key(source, key) for key in source.repeated]
-        detected = ((format, format.detect(source)) for format in _FORMATS)
-        format, container = next((pair for pair in detected if pair[1]), (None, None))
-        if format is None or container is None:
-            raise _unknown(source)
+        format, container = _detect(source)
         annotations: Annotations = format.parse(source, container)
     problems = (*repeated, *annotations.problems, *_double_names(annotations))
     annotations = replace(annotations, problems=problems)
     if strict:
         refuse_errors(annotations.problems)
     return annotations
+
+
+def _detect(source: SourceFile) -> tuple[ModuleType, Container]:
+    """The module that reads the file, and what kind of file it is.
+
+    Raises:
+        UserError: no format recognises it.
+    """
+    for format in _FORMATS:
+        container = format.detect(source)
+        if container is not None:
+            return format, container
+    raise _unknown(source)
 
 
 def _double_names(annotations: Annotations) -> Iterator[Problem]:
@@ -92,14 +103,13 @@ def _load(path: Path, rings_of_rle: RingsOfRle | None, keypoints_as_points: bool
     try:
         data, repeated = load_json(text)
     except (RecursionError, ValueError) as error:
-        fault = "usable"
+        message = "the annotation file is not usable JSON"
         reason = str(error)
         remedy = "save it again from VIA"
         if isinstance(error, json.JSONDecodeError):
-            fault = "valid"
+            message = "the annotation file is not valid JSON"
             reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
             remedy = "save it again from VIA, or correct the line by hand"
-        message = f"the annotation file is not {fault} JSON"
         raise UserError(message, file=path, found=reason, remedy=remedy) from error
     return SourceFile(str(path), "", data, repeated, rings_of_rle, keypoints_as_points)
 

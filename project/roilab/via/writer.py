@@ -25,7 +25,7 @@ from roilab.via.geometry import InvalidShape, kind_of, why_flat
 
 # VIA saves this literal whatever its own version is, and never reads it.
 _DATA_FORMAT_VERSION = "2.0.10"
-# VIA's own defaults.
+# VIA's own defaults, in JSON.
 _USER_INTERFACE = """
 {"annotation_editor_height": 25, "annotation_editor_fontsize": 0.8, "leftsidebar_width": 18,
  "image_grid": {"img_height": 80, "rshape_fill": "none", "rshape_fill_opacity": 0.3,
@@ -99,7 +99,8 @@ def write_csv(path: str | Path, annotations: records.Annotations) -> Problems:
     entries, reporter = _entries_of(annotations)
     lines = [",".join(COLUMNS)]
     for entry in entries.values():
-        name, regions = entry["filename"], entry["regions"]
+        name = entry["filename"]
+        regions = entry["regions"]
         of_image = replace(reporter, image=name)
         # JSON can hold half of a surrogate pair, and UTF-8 cannot.
         if set("\r\n") & set(name) or any("\ud800" <= letter <= "\udfff" for letter in name):
@@ -110,11 +111,13 @@ def write_csv(path: str | Path, annotations: records.Annotations) -> Problems:
             message = "VIA cannot import the rows of a name with a comma or a quotation mark"
             of_image.report("warning", message, "rename the image, or write a project")
             name = _quoted(name)
-        start = f"{name},{entry['size']},{_quoted(_json(entry['file_attributes']))},{len(regions)}"
+        attributes = _quoted(_json(entry["file_attributes"]))
+        start = f"{name},{entry['size']},{attributes},{len(regions)}"
         # An image without regions has one row, with empty objects.
         for number, region in enumerate(regions or [{}]):
-            cells = (region.get(key, {}) for key in ("shape_attributes", "region_attributes"))
-            lines.append(",".join([start, str(number), *(_quoted(_json(cell)) for cell in cells)]))
+            shape = _quoted(_json(region.get("shape_attributes", {})))
+            values = _quoted(_json(region.get("region_attributes", {})))
+            lines.append(f"{start},{number},{shape},{values}")
     write_whole(path, "\n".join(lines) + "\n")
     _warn_of_lost_declarations(annotations, reporter)
     return tuple(reporter.problems)
@@ -145,16 +148,18 @@ def with_declarations(annotations: records.Annotations) -> records.Annotations:
 def _completed(
     declared: Mapping[str, records.Attribute], occurring: Iterable[Mapping[str, records.Value]]
 ) -> dict[str, records.Attribute]:
+    """The attributes that are declared or occur, with all values of choices as options."""
     completed = dict(declared)
-    by_name: dict[str, dict[str, None]] = {}
+    by_name: dict[str, dict[str, None]] = {}  # the values of each attribute, in their order
     for attributes in occurring:
         for name, value in attributes.items():
-            kind, values = ("text", (value,)) if isinstance(value, str) else ("checkbox", value)
-            completed.setdefault(name, records.Attribute(name, kind))
+            is_text = isinstance(value, str)
+            completed.setdefault(name, records.Attribute(name, "text" if is_text else "checkbox"))
+            values = (value,) if isinstance(value, str) else value
             by_name.setdefault(name, {}).update(dict.fromkeys(values))
-    for name, occurs in by_name.items():
+    for name, values_of_name in by_name.items():
         attribute = completed[name]
-        new = {value: value for value in occurs if value and value not in attribute.options}
+        new = {text: text for text in values_of_name if text and text not in attribute.options}
         if new and attribute.type in _CHOICES:
             completed[name] = replace(attribute, options={**attribute.options, **new})
     return completed
@@ -165,6 +170,7 @@ def _declarations(declared: Mapping[str, records.Attribute]) -> dict[str, dict[s
     for name, attribute in declared.items():
         declaration: dict[str, object] = {"type": attribute.type}
         declaration["description"] = attribute.description
+        # An attribute of text may have options in a file: they are kept.
         is_choice = attribute.type in _CHOICES or attribute.options or attribute.default_options
         if is_choice:
             declaration["options"] = dict(attribute.options)
@@ -212,8 +218,10 @@ def _entries_of(annotations: records.Annotations) -> tuple[dict[str, Entry], rec
         message = f"rounded to 3 decimals, which VIA keeps: {counted(rounded, 'region')}"
         reporter.report("note", message, "")
     if renumbered:
-        message = f"the regions of {counted(renumbered, 'image')} are numbered anew: VIA numbers "
-        message += "regions by their place, those left out have none"
+        message = (
+            f"the regions of {counted(renumbered, 'image')} are numbered anew: "
+            "VIA numbers regions by their place, those left out have none"
+        )
         reporter.report("note", message, "")
     return entries, reporter
 
@@ -239,17 +247,21 @@ def _written_shape(
     if fault:
         message = f"the region cannot be read again: {fault}"
         reporter.error(message, "leave it out, or correct it", region.index)
+    if short == exact:
+        return short, False
     # A shape so small that it would have no area, or a vertex less, keeps all its decimals.
-    differs = short != exact
-    is_kept = differs and (fault or _reading(short) != reading)
-    return exact if is_kept else short, differs and not is_kept
+    if fault or _reading(short) != reading:
+        return exact, False
+    return short, True
 
 
 def _shape_attributes(shape: records.Shape) -> dict[str, object]:
     """A shape in VIA's words, with all its decimals."""
-    values = {entry.name: getattr(shape, entry.name) for entry in fields(shape)}
+    values: dict[str, Any]
     if isinstance(shape, records.Polygon | records.Polyline):
         values = {"all_points_x": list(shape.xs), "all_points_y": list(shape.ys)}
+    else:
+        values = {entry.name: getattr(shape, entry.name) for entry in fields(shape)}
     return {"name": kind_of(shape), **{key: _plain(value) for key, value in values.items()}}
 
 

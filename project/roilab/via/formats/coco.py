@@ -60,7 +60,10 @@ class Category:
 
 @dataclass(slots=True)
 class CocoImageEntry:
-    """An image and the regions read so far. `shapes` counts the refused ones as well."""
+    """An image and the regions read so far.
+
+    `shapes` counts the refused ones as well; `annotations` is the number that ties regions.
+    """
 
     record: records.ImageRecord
     reporter: records.Reporter
@@ -103,43 +106,56 @@ class CocoReader:
         counts = coco_values.keypoint_counts(annotations)
         names_by_id: dict[str, list[str]] = {}
         for row in categories:
-            key, name = id_text(row.get("id")), id_text(row.get("name"))
-            if not name:
-                name = f"category {key}"
-                message = f"a category without a name is read as '{name}'"
-                self.report("warning", message, "name it in the file")
-            names = row.get("keypoints")
-            keypoints = tuple(map(id_text, names)) if isinstance(names, list) else ()
-            is_named = bool(keypoints) or key not in counts
-            if not is_named:
-                keypoints = tuple(str(number) for number in range(1, counts[key] + 1))
-                message = f"the category '{name}' does not name its keypoints: they are numbered"
-                remedy = "name them in the category, or give skeleton=FILE with as many keypoints"
-                self.report("warning", message, remedy)
-            if repeated := [text for text, n in Counter(keypoints).items() if n > 1]:
-                message = f"the category '{name}' names keypoints twice: {', '.join(repeated)}; "
-                message += "only the first of a name is read"
-                self.report("error", message, "give each keypoint of it a name of its own")
-            self.categories[key] = Category({"class": name}, key, keypoints)
-            links, unusable = coco_values.links_of(row.get("skeleton"), keypoints)
-            if keypoints and unusable:
-                message = f"{counted(unusable, 'link')} of the category '{name}' left out: "
-                message += f"a link is a pair of places among its {len(keypoints)} keypoints"
-                self.report("warning", message, "write pairs of numbers, counted from 1")
-            id_in_file = coco_values.id_of(row)
-            self.known.append(records.CocoCategory(id_in_file, name, keypoints, links, is_named))
-            names_by_id.setdefault(key, []).append(name)
+            key = id_text(row.get("id"))
+            category = self._read_category(row, key, counts.get(key, 0))
+            names_by_id.setdefault(key, []).append(category.name)
         rows = Counter(id_text(row.get("category_id")) for row in annotations)
         for key, same_id in names_by_id.items():
             if len(set(same_id)) > 1:
                 self.categories[key] = None
-                message = f"{len(same_id)} categories have the id {key}: {', '.join(same_id)}; "
-                message += _unclear(rows[key])
-                self.report("error", message, "give every category an id of its own")
+                names = ", ".join(same_id)
+                message = f"{len(same_id)} categories have the id {key}: {names}"
+                remedy = "give every category an id of its own"
+                self.report("error", f"{message}; {_unclear(rows[key])}", remedy)
         for name, count in Counter(category.name for category in self.known).items():
             if count > 1:
                 message = f"{count} categories are named '{name}': they are one class"
                 self.report("warning", message, "give them different names, or make them one")
+
+    def _read_category(self, row: Row, key: str, count: int) -> records.CocoCategory:
+        """Read a category whose annotations have `count` keypoints each, 0 for none."""
+        name = id_text(row.get("name"))
+        if not name:
+            name = f"category {key}"
+            message = f"a category without a name is read as '{name}'"
+            self.report("warning", message, "name it in the file")
+        names = row.get("keypoints")
+        keypoints = tuple(map(id_text, names)) if isinstance(names, list) else ()
+        is_named = bool(keypoints) or not count
+        if not is_named:
+            keypoints = tuple(str(number) for number in range(1, count + 1))
+            message = f"the category '{name}' does not name its keypoints: they are numbered"
+            remedy = "name them in the category, or give skeleton=FILE with as many keypoints"
+            self.report("warning", message, remedy)
+        repeated = [text for text, times in Counter(keypoints).items() if times > 1]
+        if repeated:
+            message = (
+                f"the category '{name}' names keypoints twice: {', '.join(repeated)}; "
+                "only the first of a name is read"
+            )
+            self.report("error", message, "give each keypoint of it a name of its own")
+        links, unusable = coco_values.links_of(row.get("skeleton"), keypoints)
+        if keypoints and unusable:
+            message = (
+                f"{counted(unusable, 'link')} of the category '{name}' left out: "
+                f"a link is a pair of places among its {len(keypoints)} keypoints"
+            )
+            self.report("warning", message, "write pairs of numbers, counted from 1")
+        self.categories[key] = Category({"class": name}, key, keypoints)
+        id_in_file = coco_values.id_of(row)
+        category = records.CocoCategory(id_in_file, name, keypoints, links, is_named)
+        self.known.append(category)
+        return category
 
     def read_images(
         self,
@@ -154,21 +170,21 @@ class CocoReader:
         ids = Counter(id_text(row.get("id")) for row in images)
         rows = Counter(id_text(row.get("image_id")) for row in annotations)
         for row in images:
-            key, name = id_text(row.get("id")), id_text(row.get("file_name"))
+            key = id_text(row.get("id"))
+            name = id_text(row.get("file_name"))
             reporter = records.Reporter(self.problems, self.source.file, name or None)
             self.images[key] = None
             if ids[key] > 1:
-                reporter.error(
-                    f"{ids[key]} images have the id {key}; {_unclear(rows[key])}", remedy
-                )
+                message = f"{ids[key]} images have the id {key}; {_unclear(rows[key])}"
+                reporter.error(message, remedy)
             elif not name:
                 message = f"the image {key} has no file_name: it and its annotations are left out"
                 reporter.error(message, "give it a file_name, or remove it")
             else:
                 sides = {side: row.get(side) for side in ("width", "height")}
-                known = {s: n for s, n in sides.items() if type(n) is int and n > 0}
-                size = (known["width"], known["height"]) if len(known) == 2 else None
-                attributes = {side: str(length) for side, length in known.items()}
+                lengths = {side: n for side, n in sides.items() if type(n) is int and n > 0}
+                size = (lengths["width"], lengths["height"]) if len(lengths) == 2 else None
+                attributes = {side: str(length) for side, length in lengths.items()}
                 is_coco = self.container is records.Container.COCO
                 coco = records.CocoImage(coco_values.id_of(row), size) if is_coco else None
                 record = records.ImageRecord(key, name, None, (), attributes, coco=coco)
@@ -189,6 +205,7 @@ class CocoReader:
         if outlines is None:
             return
         shapes, mask = outlines
+
         keypoints = self.read_keypoints(row, category, image, number)
         is_labelled = any(keypoints[2::3])
         is_located = bool(shapes) or is_labelled
@@ -199,6 +216,7 @@ class CocoReader:
             message = f"annotation {number} has no outline, no box and no labelled keypoint"
             image.reporter.error(message, "annotate it again, or remove it")
             return
+
         area = row.get("area")
         usable_area = float(area) if coco_values.is_finite_number(area) and area > 0 else None
         # VIA writes an empty list for a point.
@@ -207,6 +225,7 @@ class CocoReader:
         coco = records.CocoAnnotation(
             number, category.key, box, usable_area, mask, keypoints, is_crowd
         )
+
         values = self._values(row, category, image)
         drawn: list[tuple[records.Shape, Values]] = [(shape, values) for shape in shapes]
         if is_crowd:
@@ -217,15 +236,18 @@ class CocoReader:
         kept = coco if self.container is records.Container.COCO else None
         image.regions += _regions(drawn, image.shapes, kept)
         image.shapes += len(drawn)
-        outline = (image.record.key, category.key, tuple(shapes))
-        # Two annotations of one category and outline are two objects, which is seldom meant.
-        if shapes and mask is not None and outline in self.outlines:
-            message = f"annotation {number} has the outline and the category of annotation "
-            message += self.outlines[outline]
-            remedy = "remove one of the two: both are taken for objects"
-            image.reporter.report("warning", message, remedy)
-        elif shapes and mask is not None:
+        if shapes and mask is not None:
+            outline = (image.record.key, category.key, tuple(shapes))
+            self._warn_of_double(outline, number, image.reporter)
+
+    def _warn_of_double(self, outline: object, number: str, reporter: records.Reporter) -> None:
+        """Warn of two annotations of one category and outline: two objects are seldom meant."""
+        if outline not in self.outlines:
             self.outlines[outline] = number
+            return
+        first = self.outlines[outline]
+        message = f"annotation {number} has the outline and the category of annotation {first}"
+        reporter.report("warning", message, "remove one of the two: both are taken for objects")
 
     def category_of(self, row: Row, image: CocoImageEntry, number: str) -> Category | None:
         """The category of an annotation; None, and a problem, if its id is unknown."""
@@ -252,23 +274,27 @@ class CocoReader:
             message = f"the segmentation of annotation {number} is {outline!r:.40}"
             image.reporter.error(message, "write a list of polygons, or a run-length encoded mask")
             return None
-        # VIA writes one polygon without a list around it.
-        rings = [outline] if outline and not isinstance(outline[0], list) else outline or ()
+        rings = outline or []
+        if rings and not isinstance(rings[0], list):  # VIA writes one polygon without a list
+            rings = [rings]
         rings = [ring for ring in rings if ring != []]
         sound: list[Sequence[float]] = []
         shapes: list[records.Area] = []
         for ring in rings:
             try:
                 if not isinstance(ring, list) or len(ring) % 2 or not are_coordinates(ring):
-                    message = f"a ring of its segmentation is {ring!r:.60}, "
-                    raise InvalidShape(message + "expected numbers in pairs")
+                    raise InvalidShape(
+                        f"a ring of its segmentation is {ring!r:.60}, expected numbers in pairs"
+                    )
                 shapes.append(checked_path(records.Polygon, ring[::2], ring[1::2]))
                 sound.append(ring)
             except InvalidShape as reason:
                 message = f"annotation {number}: {reason}"
                 image.reporter.error(message, "draw its outline again, or remove it", image.shapes)
                 image.shapes += 1
-        return (shapes, sound or None) if sound or not rings else None
+        if rings and not sound:
+            return None
+        return shapes, sound or None
 
     def _read_rle(
         self, outline: Row, reporter: records.Reporter, number: str
@@ -336,12 +362,17 @@ class CocoReader:
     def annotations(self) -> records.Annotations:
         """The images read, with every problem."""
         if self.counts["holes"]:
-            message = f"holes are filled (masks: {self.counts['holes']}, pixels: "
-            message += f"{self.counts['hole pixels']}), since polygons have none; training takes "
-            self.report("note", message + "the masks as they are", "")
+            message = (
+                f"holes are filled (masks: {self.counts['holes']}, pixels: "
+                f"{self.counts['hole pixels']}), since polygons have none; "
+                "training takes the masks as they are"
+            )
+            self.report("note", message, "")
         if self.counts["areas"]:
-            message = f"the area of {counted(self.counts['areas'], 'annotation')} is no positive "
-            message += "number: that of the outline, or else of the box, is taken"
+            message = (
+                f"the area of {counted(self.counts['areas'], 'annotation')} is no positive number: "
+                "that of the outline, or else of the box, is taken"
+            )
             remedy = "write it in square pixels, or leave it out: keypoints are measured by it"
             self.report("warning", message, remedy)
         images = tuple(

@@ -64,7 +64,7 @@ def links_of(pairs: object, names: Sequence[str]) -> tuple[tuple[tuple[str, str]
     COCO's `skeleton` has pairs of places among the keypoints, from 1.
     """
     listed = pairs if isinstance(pairs, list) else []
-    # Tables turn whole numbers into floats.
+    # Tables turn whole numbers into floats, of which 1.0 is in a range as 1 is.
     places = range(1, len(names) + 1)
     links = [
         (names[int(pair[0]) - 1], names[int(pair[1]) - 1])
@@ -115,6 +115,7 @@ def checked_keypoints(
         message = f"annotation {number} has {len(flat)} numbers for keypoints"
         reporter.error(message, f"write three for each of the category's {len(names)} keypoints")
         return ()
+    # A keypoint whose visibility has no meaning becomes one that is not labelled.
     sound = flat
     for at, visibility in enumerate(flat[2::3]):
         if visibility not in (0, 1, 2):

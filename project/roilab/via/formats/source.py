@@ -29,8 +29,10 @@ class RepeatedKey:
 
     def __str__(self) -> str:
         where = " > ".join(map(str, self.path)) or "the top level"
-        times = f"occurs {self.times} times in one object, at {where}"
-        return f"the key {self.key!r} {times}; only the last is read"
+        return (
+            f"the key {self.key!r} occurs {self.times} times in one object, at {where}; only the "
+            "last is read"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,8 @@ class SourceFile:
 def build_image(
     key: str, size: int | None, regions: Iterable[records.Region | None], reporter: records.Reporter
 ) -> records.ImageRecord | None:
-    """The record of the reporter's image, yet without attributes; None, and a problem, if that has
-    no name.
+    """The record of the reporter's image, to which its attributes have yet to be added; None, and a
+    problem, if the image has no name.
 
     Equal regions are warned of: VIA appends what it imports, so that a second import doubles it.
     """
@@ -74,12 +76,11 @@ def build_image(
         return None
     usable = tuple(region for region in regions if region is not None)
     first: dict[records.Shape, records.Region] = {}
-    copies = [
-        region
-        for region in usable
-        if first.setdefault(region.shape, region) is not region
-        and first[region.shape].attributes == region.attributes
-    ]
+    copies = []
+    for region in usable:
+        earlier = first.setdefault(region.shape, region)
+        if earlier is not region and earlier.attributes == region.attributes:
+            copies.append(region)
     if copies:
         message = f"the same as region {first[copies[0].shape].index}"
         if len(copies) > 1:
@@ -120,6 +121,7 @@ def load_json(text: str) -> tuple[object, list[RepeatedKey]]:
         # for the files that need it.
         repeating.clear()
         data = json.loads(text, object_pairs_hook=object_of, parse_int=_integer)
+
     repeated = []
     # An object does not know where it is: all the data is searched for it.
     remaining: list[tuple[tuple[str | int, ...], object]] = [((), data)] if repeating else []

@@ -13,9 +13,17 @@ from roilab.via import records
 from roilab.via.formats import via2_json
 from roilab.via.formats.source import REMEDY_OF_REPEATED, SourceFile, build_image, load_json
 
+_FILE_ATTRIBUTES = "file_attributes"
+_SHAPE_ATTRIBUTES = "region_shape_attributes"
+_REGION_ATTRIBUTES = "region_attributes"
 COLUMNS = (
-    *("filename", "file_size", "file_attributes", "region_count", "region_id"),
-    *("region_shape_attributes", "region_attributes"),
+    "filename",
+    "file_size",
+    _FILE_ATTRIBUTES,
+    "region_count",
+    "region_id",
+    _SHAPE_ATTRIBUTES,
+    _REGION_ATTRIBUTES,
 )
 # Excel writes the separator of the country: a comma, a semicolon or a tab.
 _SEPARATORS = ",;\t"
@@ -69,7 +77,10 @@ def nonempty_rows(
                 row += "\n" + lines[end]
                 end += 1
             joined = cells(row, strict=True)
-            read, end = (joined, end) if len(joined) >= columns else (read, at + 1)
+            if len(joined) >= columns:
+                read = joined
+            else:
+                end = at + 1
         if lines[at].strip():
             yield at + 1, read
         at = end
@@ -88,6 +99,8 @@ class _ImageRows:
         cell, attributes: the file attributes of its first row, as text and as data.
         stated: how many regions the first row states.
         differing: the lines that have other file attributes.
+        count: how many rows are regions, also those that are refused.
+        renumbered: how many of them have no number of their own.
         regions: index -> shape and attributes, as JSON data.
     """
 
@@ -108,21 +121,7 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
     with long_cells():
         by_name = _rows_by_image(source, problems)
     for rows in by_name.values():
-        reporter = records.Reporter(problems, source.file, rows.filename)
-        if via2_json.is_index(rows.stated) and int(rows.stated) != rows.count:
-            message = f"the file has {counted(rows.count, 'region')}, and states {rows.stated}"
-            remedy = "see that no row was lost, export the file again from VIA"
-            reporter.report("warning", message, remedy)
-        if rows.renumbered:
-            count = counted(rows.renumbered, "region has", "regions have")
-            message = f"{count} no number of their own and got the next"
-            reporter.report("warning", message, "number the regions of an image from 0")
-        if rows.differing:
-            count = counted(len(rows.differing), "row has", "rows have")
-            message = f"{count} other file_attributes than the image's first, which are not read; "
-            message += f"line {rows.differing[0]} is the first"
-            remedy = "give all rows of an image the same file_attributes"
-            reporter.report("warning", message, remedy)
+        _warn_of_rows(rows, records.Reporter(problems, source.file, rows.filename))
     images: dict[str, records.ImageRecord | None] = {}
     for rows in by_name.values():
         key = records.image_key(rows.filename, rows.size, images)
@@ -132,16 +131,37 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
         )
         image = build_image(key, via2_json.size_of(rows.size), regions, reporter)
         if image is not None:
-            attributes = via2_json.read_values(rows.attributes, COLUMNS[2], reporter)
+            attributes = via2_json.read_values(rows.attributes, _FILE_ATTRIBUTES, reporter)
             image = replace(image, attributes=attributes)
         images[key] = image
     usable = tuple(filter(None, images.values()))
     return records.Annotations(source.file, container, usable, {}, {}, problems=tuple(problems))
 
 
+def _warn_of_rows(rows: _ImageRows, reporter: records.Reporter) -> None:
+    """Warn where the rows of an image contradict each other."""
+    if via2_json.is_index(rows.stated) and int(rows.stated) != rows.count:
+        message = f"the file has {counted(rows.count, 'region')}, and states {rows.stated}"
+        remedy = "see that no row was lost, export the file again from VIA"
+        reporter.report("warning", message, remedy)
+    if rows.renumbered:
+        count = counted(rows.renumbered, "region has", "regions have")
+        message = f"{count} no number of their own and got the next"
+        reporter.report("warning", message, "number the regions of an image from 0")
+    if rows.differing:
+        count = counted(len(rows.differing), "row has", "rows have")
+        message = (
+            f"{count} other file_attributes than the image's first, which are not read; "
+            f"line {rows.differing[0]} is the first"
+        )
+        remedy = "give all rows of an image the same file_attributes"
+        reporter.report("warning", message, remedy)
+
+
 def _rows_by_image(
     source: SourceFile, problems: list[records.Problem]
 ) -> dict[tuple[str, str], _ImageRows]:
+    """The rows under the name and the size of their image, in the order of the file."""
     lines = lines_of(source.text)
     start = next(at for at, line in enumerate(lines) if line.strip())
     separator = _separator(source.file, lines[start])
@@ -160,21 +180,23 @@ def _rows_by_image(
         image = images.get(key)
         # The rows of an image repeat its attributes: the same text is parsed once.
         if image is None or attributes != image.cell:
-            data = _json(attributes, COLUMNS[2], reporter)
+            data = _json(attributes, _FILE_ATTRIBUTES, reporter)
             if image is None:
                 image = images[key] = _ImageRows(*key, attributes, data, stated.strip())
             elif data not in (None, {}, image.attributes):
                 image.differing.append(line)
+
         is_numbered = via2_json.is_index(index.strip()) and int(index) not in image.regions
-        number = int(index) if is_numbered else max(image.regions, default=-1) + 1
-        shape_data = _json(shape, COLUMNS[5], reporter, number)
+        region = int(index) if is_numbered else max(image.regions, default=-1) + 1
+        shape_data = _json(shape, _SHAPE_ATTRIBUTES, reporter, region)
         # The row of an image without regions has an empty shape.
         is_region = stated.strip() not in ("0", "") or shape_data != {}
-        value_data = _json(values, COLUMNS[6], reporter, number if is_region else None)
+        place = region if is_region else None
+        value_data = _json(values, _REGION_ATTRIBUTES, reporter, place)
         image.count += is_region
         image.renumbered += is_region and not is_numbered
         if is_region and shape_data is not None and value_data is not None:
-            image.regions[number] = (shape_data, value_data)
+            image.regions[region] = (shape_data, value_data)
     return images
 
 
@@ -209,6 +231,7 @@ def _json(cell: str, column: str, reporter: records.Reporter, region: int | None
         return None
     for key in repeated:
         message = str(replace(key, path=(column, *key.path)))
-        attribute = str((*key.path, key.key)[0]) if column != COLUMNS[5] else None
+        # The keys at the top of the other two columns are names of attributes.
+        attribute = None if column == _SHAPE_ATTRIBUTES else str((*key.path, key.key)[0])
         reporter.error(message, REMEDY_OF_REPEATED, region, attribute)
     return {} if data is None else data

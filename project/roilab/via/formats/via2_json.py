@@ -1,6 +1,6 @@
 """The JSON of VIA 1 and 2: exported annotations and projects. Their CSV holds the same objects."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from sys import intern
 from typing import get_args
@@ -35,6 +35,8 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
     for key in list(entries):
         if image := _read_entry(key, entries.pop(key), problems, source.file):
             images[key] = image
+
+    # In the order of the project's list; entries that it lacks come last.
     ordered: dict[str, records.ImageRecord] = {}
     ids = project.get("_via_image_id_list")
     for key in map(str, ids if isinstance(ids, list) else ()):
@@ -44,6 +46,7 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
             message = "listed in _via_image_id_list but has no readable entry"
             remedy = "remove it from the list: VIA cannot open the project as it is"
             records.Reporter(problems, source.file, key).report("warning", message, remedy)
+
     path = mapping(mapping(project.get("_via_settings")).get("core")).get("default_filepath")
     declared = mapping(project.get("_via_attributes"))
     reporter = records.Reporter(problems, source.file)
@@ -80,8 +83,10 @@ def _read_entry(
     size = size_of(data.get("size"))
     regions = _read_regions(data.get("regions"), reporter)
     image = build_image(key, size, regions, reporter)
-    values = data.get("file_attributes")
-    return image and replace(image, attributes=read_values(values, "file_attributes", reporter))
+    if image is None:
+        return None
+    attributes = read_values(data.get("file_attributes"), "file_attributes", reporter)
+    return replace(image, attributes=attributes)
 
 
 def size_of(value: object) -> int | None:
@@ -100,14 +105,22 @@ def is_index(text: str) -> bool:
 
 
 def _read_regions(data: object, reporter: records.Reporter) -> Iterator[records.Region | None]:
-    """The regions of an image; their index is the place in a list, or the key in an object."""
+    """The regions of an image, None for one that cannot be used, which is reported.
+
+    Their index is the place in a list, or the key in an object whose keys are all numbers.
+    """
     if not isinstance(data, list | dict):
         message = "the image entry has no list of regions"
         reporter.error(message, "write [] where nothing is annotated")
         return
-    by_key = isinstance(data, dict) and all(map(is_index, data))
-    values = data.values() if isinstance(data, dict) else data
-    for index, region in zip(map(int, data) if by_key else range(len(data)), values, strict=True):
+    numbered: Iterable[tuple[int, object]]
+    if isinstance(data, list):
+        numbered = enumerate(data)
+    elif all(map(is_index, data)):
+        numbered = ((int(key), region) for key, region in data.items())
+    else:
+        numbered = enumerate(data.values())
+    for index, region in numbered:
         if isinstance(region, dict):
             shape = region.get("shape_attributes")
             attributes = region.get("region_attributes")

@@ -58,7 +58,8 @@ def _parse_project(source: SourceFile) -> records.Annotations:
     project = _Project(source.file)
     project.declare(mapping(top.get("attribute")))
     order = mapping(top["project"]).get("vid_list", top.get("vid_list"))
-    for vid in dict.fromkeys([*map(str, order if isinstance(order, list) else ()), *views]):
+    vids = list(map(str, order)) if isinstance(order, list) else []
+    for vid in dict.fromkeys([*vids, *views]):
         fids = mapping(views.get(vid)).get("fid_list")
         fids = list(map(str, fids)) if isinstance(fids, list) else []
         unknown = [fid for fid in fids if fid not in files]
@@ -79,25 +80,17 @@ def _parse_csv(source: SourceFile) -> records.Annotations:
     stated = [(name.strip(), value.strip()) for name, _, value in comments]
     header = next((value for name, value in stated if name == "CSV_HEADER"), None)
     if header is not None and header != _CSV_HEADER:
-        message = "the columns of the CSV are not those of VIA 3"
-        remedy = "export the file again from VIA, or give VIA's project"
-        if "temporal_segment_start" in header:
-            message = "VIA 3's CSV of temporal segments: times in a video or sound, and no regions "
-            message += "of images"
-            remedy = (
-                "there is nothing in it to train on: save frames of the video as images, and "
-                "annotate regions of these in VIA"
-            )
-        file = source.file
-        key = "CSV_HEADER"
-        raise UserError(
-            message, file=file, key=key, found=header, expected=_CSV_HEADER, remedy=remedy
-        )
+        raise _other_columns(source.file, header)
     for name, value in stated:
         if name in ("ATTRIBUTE", "ATTRIBUTES"):
-            # Older files give the names only.
-            declared = mapping(_json(value)[0]).items()
-            project.declare({i: {"aname": a} if isinstance(a, str) else a for i, a in declared})
+            declared, _ = _json(value)
+            project.declare(
+                {
+                    aid: {"aname": data} if isinstance(data, str) else data  # in older files
+                    for aid, data in mapping(declared).items()
+                }
+            )
+
     # A comment is kept as an empty line, so that the numbers of the lines stay right.
     rows = ["" if line.startswith("#") else line for line in lines]
     columns = len(_CSV_HEADER.split(","))
@@ -117,8 +110,27 @@ def _parse_csv(source: SourceFile) -> records.Annotations:
             for repeated_key in repeated:
                 message = f"annotation '{mid}': {repeated_key}"
                 project.error(message, REMEDY_OF_REPEATED, ", ".join(names))
-            project.add_metadata(mid, vid, _json(times)[0], _json(shape)[0], held)
+            time_data, _ = _json(times)
+            shape_data, _ = _json(shape)
+            project.add_metadata(mid, vid, time_data, shape_data, held)
     return project.annotations(records.Container.VIA3_CSV, "")
+
+
+def _other_columns(file: str, header: str) -> UserError:
+    """The error about a CSV with other columns than those of regions."""
+    message = "the columns of the CSV are not those of VIA 3"
+    remedy = "export the file again from VIA, or give VIA's project"
+    if "temporal_segment_start" in header:
+        message = (
+            "VIA 3's CSV of temporal segments: times in a video or sound, and no regions of images"
+        )
+        remedy = (
+            "there is nothing in it to train on: save frames of the video as images, and "
+            "annotate regions of these in VIA"
+        )
+    return UserError(
+        message, file=file, key="CSV_HEADER", found=header, expected=_CSV_HEADER, remedy=remedy
+    )
 
 
 @dataclass(slots=True)
@@ -197,7 +209,8 @@ class _Project:
         remedy = "make a view of each image in VIA 3"
         if unknown:
             reason = f"view {vid} shows file {', '.join(unknown)}, which the project does not have"
-            named, remedy = [name for name in named if name], "add the file in VIA 3"
+            remedy = "add the file in VIA 3"
+            named = [name for name in named if name]
         elif len(files) != 1:
             reason = f"the view shows {len(files)} files"
         elif str(kind) in _NO_IMAGES:
@@ -211,13 +224,18 @@ class _Project:
         self.error(reason, remedy, self.left_out[vid])
 
     def add_metadata(self, mid: str, vid: str, times: object, shape: object, held: object) -> None:
-        """Add the metadata `mid` of the view `vid`: a region, or attributes of the image."""
+        """Add the metadata `mid` of the view `vid`: a region, or attributes of the image.
+
+        `times` are those of a region in a video, `shape` is what `_shape` takes, each empty or None
+        where there is none; `held` is attribute id -> value.
+        """
         image = self.images.get(vid)
-        is_timed = isinstance(times, list) and all(type(time) in (int, float) for time in times)
-        if image is None:
-            where = self.left_out.get(vid)
-            self.dropped[where or "", "of what is left out" if where else "without a view"] += 1
-        elif times is not None and not is_timed:
+        are_numbers = isinstance(times, list) and all(type(time) in (int, float) for time in times)
+        if image is None and vid in self.left_out:
+            self.dropped[self.left_out[vid], "of what is left out"] += 1
+        elif image is None:
+            self.dropped["", "without a view"] += 1
+        elif times is not None and not are_numbers:
             message = f"the times of annotation '{mid}' are no list of numbers: {times!r:.60}"
             self.error(message, "annotate it again in VIA", image.filename)
         elif times:
@@ -267,7 +285,8 @@ class _Project:
         for vid, image in self.images.items():
             self.problems += image.problems if image.filename else []
             reporter = records.Reporter(self.problems, self.file, image.filename)
-            if record := build_image(vid, None, image.regions, reporter):
+            record = build_image(vid, None, image.regions, reporter)
+            if record is not None:
                 images.append(replace(record, attributes=image.attributes))
         return records.Annotations(
             self.file,
@@ -304,23 +323,12 @@ def _shape(data: object) -> records.Shape:
     name = _SHAPES[number - 1]
     kind = via2_json.KINDS[name]
     coordinates = data[1:]
-    xs = data[1::2]
-    ys = data[2::2]
-    values: dict[str, object] = {"all_points_x": xs, "all_points_y": ys}
+    values: dict[str, object] = {
+        "all_points_x": coordinates[::2],
+        "all_points_y": coordinates[1::2],
+    }
     if number in (_EXTREME_RECTANGLE, _EXTREME_CIRCLE):
-        least, most = (2, 4) if number == _EXTREME_RECTANGLE else (3, 3)
-        # Neither text nor NaN, and small enough to calculate with.
-        sound = len(xs) == len(ys) and all(
-            type(value) in (int, float) and abs(value) < _LIMIT for value in coordinates
-        )
-        if not sound or not least <= len(xs) <= most:
-            message = f"a {name} of {len(coordinates)} extreme coordinates, expected {most} points"
-            raise InvalidShape(message)
-        if number == _EXTREME_CIRCLE:
-            values = _circle(xs, ys)
-        else:
-            x, y = min(xs), min(ys)
-            values = {"x": x, "y": y, "width": max(xs) - x, "height": max(ys) - y}
+        values = _from_extremes(name, coordinates)
     elif not issubclass(kind, records.Polygon | records.Polyline):
         # An ellipse of VIA 3 has no angle.
         fields = [key for key in kind.__slots__ if key != "theta"]
@@ -331,8 +339,29 @@ def _shape(data: object) -> records.Shape:
     return checked_shape(kind, values)
 
 
+def _from_extremes(name: str, coordinates: Sequence[float]) -> dict[str, object]:
+    """The fields of a rectangle or a circle that is drawn through points on its border.
+
+    Raises:
+        InvalidShape: the coordinates are no numbers, or of more or fewer points than are drawn.
+    """
+    xs = coordinates[::2]
+    ys = coordinates[1::2]
+    least, most = (2, 4) if name == "rect" else (3, 3)
+    # Neither text nor NaN, and small enough to calculate with.
+    are_numbers = all(type(value) in (int, float) and abs(value) < _LIMIT for value in coordinates)
+    if not are_numbers or len(xs) != len(ys) or not least <= len(xs) <= most:
+        message = f"a {name} of {len(coordinates)} extreme coordinates, expected {most} points"
+        raise InvalidShape(message)
+    if name == "circle":
+        return _circle(xs, ys)
+    x, y = min(xs), min(ys)
+    return {"x": x, "y": y, "width": max(xs) - x, "height": max(ys) - y}
+
+
 def _circle(xs: Sequence[float], ys: Sequence[float]) -> dict[str, object]:
     """The circle through three points; one without extent where they lie on one line."""
+    # From the first point, the centre is as far as from b and from c: two linear equations.
     bx, by = xs[1] - xs[0], ys[1] - ys[0]
     cx, cy = xs[2] - xs[0], ys[2] - ys[0]
     cross = 2 * (bx * cy - by * cx)

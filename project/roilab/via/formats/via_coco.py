@@ -51,7 +51,7 @@ def parse(source: SourceFile, container: Container) -> Annotations:
 
 
 class _ViaCocoReader(CocoReader):
-    """The reader for what VIA exports."""
+    """The reader for what VIA exports. `options`: attribute and option -> their category."""
 
     __slots__ = ("options", "without_category")
 

@@ -133,6 +133,7 @@ class _RoleFinder:
         kinds = rules.kinds
         flags = rules.class_flags
         problems = self.problems
+
         self.score = self.score or attributes_by_name.score_attribute(outlines, self.known)
         if self.skeleton is not None and any(keypoint_regions(annotations, (records.Point,))):
             self.keypoint = self._keypoint_attribute(self.skeleton)
@@ -144,30 +145,9 @@ class _RoleFinder:
             )
         # Whether one of the attributes without a role has to be the class.
         needs_class = self.label is None and not flags and not rules.may_lack_class
-        if self.instance is None:
-            rest = outlines.keys() - self.known
-            if not needs_class or len(rest) > 1:
-                self.instance = attributes_by_name.instance_by_name(
-                    annotations.file, rest, problems
-                )
-        elif self.instance:
-            used = attributes_in_use(keypoint_regions(annotations, kinds)) | outlines
-            must_occur(annotations, "instance_attribute", self.instance, used)
-        if self.instance is None and any(keypoint_regions(annotations, kinds)):
-            if self.skeleton is None:
-                self.instance = self._unread_instance_attribute()
-            else:  # what is the only possible class cannot tie as well
-                self.instance = self._instance_attribute(self.keypoint, self.known, needs_class)
+        self._find_instance_attribute(needs_class)
         possible = outlines.keys() - self.known
-        if (
-            self.label is None
-            and not flags
-            and not possible
-            and self.keypoint in outlines
-            and self.skeleton is not None
-            and not self._names_keypoint(self.keypoint, outlines[self.keypoint], self.skeleton)
-        ):
-            # It names keypoints of points, and no keypoint of an outline.
+        if self.label is None and not flags and not possible and self._keypoint_names_classes():
             self.label = self.keypoint
         label, flags = attributes_by_name.class_attribute(
             annotations, rules, outlines, self.label, possible, problems
@@ -177,11 +157,47 @@ class _RoleFinder:
             problems += attributes_by_name.doubts(
                 annotations, kinds, label, outlines[label], of_points
             )
-        instance = self.instance or None
-        visibility = self.visibility or None
         return Roles(
-            label, self.keypoint, instance, visibility, kinds, self.score, flags, tuple(problems)
+            label=label,
+            keypoint=self.keypoint,
+            instance=self.instance or None,
+            visibility=self.visibility or None,
+            kinds=kinds,
+            score=self.score,
+            flags=flags,
+            problems=tuple(problems),
         )
+
+    def _find_instance_attribute(self, needs_class: bool) -> None:
+        """Set the instance attribute by its name, else by the values that points share.
+
+        Args:
+            needs_class: one of the attributes without a role has to be the class.
+        """
+        annotations = self.annotations
+        kinds = self.rules.kinds
+        if self.instance is None:
+            rest = self.outlines.keys() - self.known
+            if not needs_class or len(rest) > 1:
+                self.instance = attributes_by_name.instance_by_name(
+                    annotations.file, rest, self.problems
+                )
+        elif self.instance:
+            used = attributes_in_use(keypoint_regions(annotations, kinds)) | self.outlines
+            must_occur(annotations, "instance_attribute", self.instance, used)
+        if self.instance is not None or not any(keypoint_regions(annotations, kinds)):
+            return
+        if self.skeleton is None:
+            self.instance = self._unread_instance_attribute()
+        else:  # what is the only possible class cannot tie as well
+            self.instance = self._instance_attribute(self.keypoint, self.known, needs_class)
+
+    def _keypoint_names_classes(self) -> bool:
+        """Whether the attribute names keypoints of points, and no keypoint of an outline."""
+        keypoint = self.keypoint
+        if self.skeleton is None or keypoint is None or keypoint not in self.outlines:
+            return False
+        return not self._names_keypoint(keypoint, self.outlines[keypoint], self.skeleton)
 
     def _names_keypoint(self, attribute: str, values: Iterable[str], skeleton: Skeleton) -> bool:
         declared = self.annotations.region_attributes.get(attribute)
@@ -247,7 +263,8 @@ class _RoleFinder:
             if len(candidates) != 1:
                 return None
             keypoint = candidates.pop()
-        known, needs_class = self.known | {keypoint}, self.label is None
+        known = self.known | {keypoint}
+        needs_class = self.label is None
         try:
             instance = self._instance_attribute(keypoint, known, needs_class)
         except UserError:
@@ -269,22 +286,20 @@ class _RoleFinder:
             needs_class: an attribute of the outlines has to be the class, and is not known yet.
         """
         kinds = self.rules.kinds
-        declared = self.annotations.region_attributes.get(keypoint or "")
+        # Of each image and attribute, the values of outlines.
         of_image: dict[tuple[str, str], set[str]] = defaultdict(set)
         for image, region in outline_regions(self.annotations, kinds):
             for name in region.attributes:
                 of_image[image.key, name].add(single(region, name))
+
+        # Attribute -> the values that points share with outlines, in their order; and where a value
+        # of it has a keypoint twice, in words.
         shared: dict[str, dict[str, None]] = {}
         twice: dict[str, str] = {}
         seen: set[tuple[str, str, str, int | str]] = set()
         for image, region in keypoint_regions(self.annotations, kinds):
             named = single(region, keypoint)
-            # A path holds the whole skeleton: that it has the first keypoint is enough to count.
-            index: int | str | None = 0
-            if isinstance(region.shape, records.Point) and self.skeleton is None:
-                index = named or None
-            elif isinstance(region.shape, records.Point) and self.skeleton is not None:
-                index = keypoint_index(named, declared, self.skeleton)
+            index = self._keypoint_of(region, keypoint)
             for name in region.attributes.keys() - known:
                 value = single(region, name)
                 if value and value in of_image.get((image.key, name), ()):
@@ -296,6 +311,7 @@ class _RoleFinder:
                         place = f"region {region.index} of {image.filename}"
                         twice.setdefault(name, f", but {place} is a second {part} of '{value}'")
                     seen.add(key)
+
         possible = [name for name in shared if name not in twice]
         of_outlines = {name for (_, name), values in of_image.items() if any(values)} - known
         if len(shared) == 1 and (not needs_class or len(of_outlines) > 1):
@@ -312,6 +328,17 @@ class _RoleFinder:
             remedy="give instance_attribute=NAME; where points belong to the outline around them, "
             'instance_attribute=""',
         )
+
+    def _keypoint_of(self, region: records.Region, keypoint: str | None) -> int | str | None:
+        """The keypoint of a region: its index in the skeleton, else its name; None for none."""
+        # A path holds the whole skeleton: that it has the first keypoint is enough to count.
+        if not isinstance(region.shape, records.Point):
+            return 0
+        named = single(region, keypoint)
+        if self.skeleton is None:
+            return named or None
+        declared = self.annotations.region_attributes.get(keypoint or "")
+        return keypoint_index(named, declared, self.skeleton)
 
 
 def naming_attributes(

@@ -37,20 +37,25 @@ def must_occur(annotations: Annotations, key: str, name: str, used: dict[str, li
     # nothing is annotated cannot show whether the name is right.
     regions = [region for image in annotations.images for region in image.regions]
     occurs = any(name in region.attributes for region in regions)
-    if regions and not occurs and name not in annotations.region_attributes:
-        raise UserError(
-            f"no region has the attribute '{name}'",
-            file=annotations.file,
-            key=key,
-            found=with_samples(used),
-            expected=f"one of these instead of '{name}'" if used else "a region attribute",
-            remedy=f"give {argument(key, 'NAME')}"
-            if used
-            # Another file of the same training may need the name, so that it stays.
-            else "give default_class=NAME as well"
-            if key == "class_attribute"
-            else f"leave out {argument(key, name)}",
-        )
+    if not regions or occurs or name in annotations.region_attributes:
+        return
+    expected = "a region attribute"
+    if used:
+        expected = f"one of these instead of '{name}'"
+        remedy = f"give {argument(key, 'NAME')}"
+    elif key == "class_attribute":
+        # Another file of the same training may need the name, so that it stays.
+        remedy = "give default_class=NAME as well"
+    else:
+        remedy = f"leave out {argument(key, name)}"
+    raise UserError(
+        f"no region has the attribute '{name}'",
+        file=annotations.file,
+        key=key,
+        found=with_samples(used),
+        expected=expected,
+        remedy=remedy,
+    )
 
 
 def score_attribute(outlines: Mapping[str, list[str]], known: Set[str | None]) -> str | None:
@@ -71,10 +76,15 @@ def _is_score(value: str) -> bool:
 def class_by_name(
     file: str, possible: Collection[str], score: str | None, problems: list[Problem]
 ) -> str | None:
-    """The attribute that is called as a class, where all others are called as something else."""
+    """The one attribute with a class's name, where all others have a name of another role.
+
+    None as well for a single attribute without a score beside it, which is the class by any name.
+    """
     classes = [name for name in possible if folded(name) in _CLASS_NAMES]
     others = {name for name in possible if folded(name) in _OTHER_NAMES}
-    if len(classes) != 1 or len(others) != len(possible) - 1 or not (others or score):
+    if len(classes) != 1 or len(others) != len(possible) - 1:
+        return None
+    if not others and not score:
         return None
     if others:
         message = f"the class is '{classes[0]}' by its name, not {listed(sorted(others))}"
@@ -106,16 +116,18 @@ def class_attribute(
 
     A `label` of "" says that there is none; `unused` attributes of the outlines play no other part.
     """
-    flags, kinds, may_lack = rules.class_flags, rules.kinds, rules.may_lack_class
-    for name in (*flags, *filter(None, [label])):
+    flags = rules.class_flags
+    kinds = rules.kinds
+    may_lack = rules.may_lack_class
+    for name in (*flags, label) if label else flags:
         # Sets are mixed from files with and without the attribute; what has none is then covered.
         if outlines or not may_lack:
             must_occur(annotations, "class_attribute", name, outlines)
     if label or flags:
         return label, flags
-    possible = {
-        name: values for name, values in outlines.items() if name in unused and label is None
-    }
+    possible: dict[str, list[str]] = {}
+    if label is None:
+        possible = {name: values for name, values in outlines.items() if name in unused}
     if len(possible) == 1:
         return next(iter(possible)), ()
     if not possible and (may_lack or not any(outline_regions(annotations, kinds))):
@@ -157,12 +169,13 @@ def _are_flags(
 
     pairs = [(name, value) for name, values in possible.items() for value in values]
     others = [value for name, value in pairs if not repeats(name, value)]
-    return not others or (
-        all(folded(value) in _YES for value in others)
-        and all(
-            sum(bool(region.attributes.get(name)) for name in possible) == 1
-            for _, region in outline_regions(annotations, kinds)
-        )
+    if not others:
+        return True
+    if not all(folded(value) in _YES for value in others):
+        return False
+    return all(
+        sum(bool(region.attributes.get(name)) for name in possible) == 1
+        for _, region in outline_regions(annotations, kinds)
     )
 
 

@@ -25,28 +25,39 @@ def group_coco_regions(
     objects: list[CocoObject] = []
     for regions in _by_annotation(context.image.regions):
         outlines = [region for region in regions if not isinstance(region.shape, records.Point)]
-        flat = set()
-        if outlines:
-            label = context.classes.get((context.image.key, outlines[0].index))
-            for region in outlines if label is not None else ():
-                if reason := why_flat(region.shape):  # type: ignore[arg-type] # no point
-                    message = f"the polygon encloses no area: {reason}"
-                    context.report("error", message, "draw it again, or remove it", region)
-                    flat.add(region.index)
-        else:
+        if not outlines:
             label = _class_of_keypoints(context, places, regions)
-        if label is not None and (len(flat) < len(outlines) or not outlines):
+            if label is not None:
+                objects.append((label, regions))
+            continue
+        label = context.classes.get((context.image.key, outlines[0].index))
+        if label is None:
+            continue
+        flat = _report_flat(context, outlines)
+        if len(flat) < len(outlines):
             objects.append((label, [region for region in regions if region.index not in flat]))
-    crowds = [
-        (label, regions)
-        for regions in _by_annotation(context.image.crowds)
-        if (label := context.named_class(regions[0])) is not None
-    ]
+    crowds: list[CocoObject] = []
+    for regions in _by_annotation(context.image.crowds):
+        label = context.named_class(regions[0])
+        if label is not None:
+            crowds.append((label, regions))
     return objects, crowds
 
 
 def _by_annotation(regions: Sequence[records.Region]) -> list[list[records.Region]]:
     return [list(group) for _, group in groupby(regions, key=lambda region: id(region.coco))]
+
+
+def _report_flat(context: ImageContext, outlines: Sequence[records.Region]) -> set[int]:
+    """Report the outlines that enclose no area; returns their indices."""
+    flat = set()
+    for region in outlines:
+        reason = why_flat(region.shape)  # type: ignore[arg-type] # no point
+        if reason:
+            message = f"the polygon encloses no area: {reason}"
+            context.report("error", message, "draw it again, or remove it", region)
+            flat.add(region.index)
+    return flat
 
 
 def _class_of_keypoints(
@@ -114,9 +125,10 @@ def keypoint_places(
                 remedy="take the skeleton that roilab data skeleton from=FILE proposes",
             )
         if lost := [name for name in names if name not in shared]:
-            message = f"{len(lost)} of the {len(names)} keypoints of category '{category.name}' "
-            message += f"are no keypoint of skeleton '{skeleton.name}' and are left out: "
-            message += ", ".join(lost)
+            message = (
+                f"{len(lost)} of the {len(names)} keypoints of category '{category.name}' are no "
+                f"keypoint of skeleton '{skeleton.name}' and are left out: {', '.join(lost)}"
+            )
             remedy = "add them to the skeleton"
             problems.append(records.Problem("error", message, remedy, annotations.file))
         places[str(category.id)] = [
@@ -130,10 +142,15 @@ def coco_keypoints(
 ) -> tuple[Keypoint, ...]:
     """The keypoints of an annotation in the order of a skeleton; zeros for what is not labelled."""
     flat = coco.keypoints
-    order = places.get(coco.category, ()) if flat else ()
-    return tuple(
-        UNLABELLED
-        if at is None or not flat[3 * at + 2]
-        else (flat[3 * at], flat[3 * at + 1], int(flat[3 * at + 2]))
-        for at in order or [None] * len(skeleton.keypoints)
-    )
+    order = places.get(coco.category) if flat else None
+    if not order:
+        return (UNLABELLED,) * len(skeleton.keypoints)
+    triples = []
+    for place in order:
+        triple = UNLABELLED
+        if place is not None:
+            x, y, visibility = flat[3 * place : 3 * place + 3]
+            if visibility:
+                triple = (x, y, int(visibility))
+        triples.append(triple)
+    return tuple(triples)

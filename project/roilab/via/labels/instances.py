@@ -203,9 +203,10 @@ def _outlined(context: ImageContext) -> tuple[list[_InstanceBuilder], dict[str, 
             builder = tied[tie] = _InstanceBuilder(label, tie)
             builders.append(builder)
         elif builder.label != label:
-            message = f"class {label}, but region {builder.regions[0]} of object '{tie}' is a "
+            first = builder.regions[0]
+            message = f"class {label}, but region {first} of object '{tie}' is a {builder.label}"
             remedy = "give both one class, or the objects different values"
-            context.report("error", message + builder.label, remedy, region, roles.instance)
+            context.report("error", message, remedy, region, roles.instance)
             continue
         builder.outlines.append(shape)
         builder.regions.append(region.index)
@@ -265,13 +266,15 @@ class _KeypointGrouping:
                 message = f"the point belongs to several objects: {several}"
                 remedy = "tick one object"
             elif not tie:
-                message, remedy = "the point belongs to no object", f"set '{attribute}'"
+                message = "the point belongs to no object"
+                remedy = f"set '{attribute}'"
             elif builder is not None and builder.label in skeleton.classes:
                 self._attach(builder, region, triples)
                 continue
             elif builder is not None:
-                message = f"the point belongs to object '{tie}', a {builder.label}, without "
-                message += "keypoints"
+                message = (
+                    f"the point belongs to object '{tie}', a {builder.label}, without keypoints"
+                )
                 remedy = (
                     f"tie it to a {' or '.join(skeleton.classes)}, or name the class in the file "
                     f"of skeleton '{skeleton.name}'"
@@ -291,17 +294,18 @@ class _KeypointGrouping:
             self._add_of_keypoints(tie, group)
 
     def _attach_by_place(self, usable: list[_KeypointRegion]) -> None:
-        """Give each point, and each path as a whole, to the smallest outline around it.
-
-        Without outlines every path is an object, and the points together are one.
-        """
+        """Give each point, and each path as a whole, to the smallest outline around it."""
         outlined = [item for item in self.builders if item.label in self.skeleton.classes]
+        if not outlined:
+            self._add_unoutlined(usable)
+            return
+        # The area of each ring, the place of its object in `outlined`, and the ring.
         rings = [
             (area(ring), number, ring)
             for number, builder in enumerate(outlined)
             for ring in map(outline, builder.outlines)
         ]
-        for region, triples in usable if outlined else ():
+        for region, triples in usable:
             around = [
                 (size, number)
                 for size, number, ring in rings
@@ -319,8 +323,9 @@ class _KeypointGrouping:
                 message = f"the {kind} lies in several outlines of the same area: regions {places}"
                 remedy = "delete one where it is double, or give instance_attribute=NAME"
             self.context.report("error", message, remedy, region)
-        if outlined:
-            return
+
+    def _add_unoutlined(self, usable: list[_KeypointRegion]) -> None:
+        """Add every path as an object, and the points together as one, if that is clear."""
         points = [pair for pair in usable if isinstance(pair[0].shape, records.Point)]
         objects = [[pair] for pair in usable if not isinstance(pair[0].shape, records.Point)]
         counts = Counter(index for _, triples in points for index in triples)
@@ -359,7 +364,9 @@ class _KeypointGrouping:
             names = {context.own_class(region) for region, _ in group} - {None}
         own = {rules.mapped(str(name)) for name in names}
         default = None if rules.default_class is None else rules.mapped(rules.default_class)
-        labels = sorted((own or {default} & classes or classes) & classes, key=str)
+        # Without a class of its own the object has the default, else the only one with keypoints.
+        possible = own or {default} & classes or classes
+        labels = sorted(possible & classes, key=str)
         severity: records.Severity = "error"
         regions = [region for region, _ in group]
         if own == {None}:
@@ -378,8 +385,8 @@ class _KeypointGrouping:
                 self._attach(builder, region, triples)
             self.builders.append(builder)
             severity = "warning"
-            message = f"a {builder.label} of {counted(len(builder.keypoints), 'point')} without an "
-            message += "outline"
+            points = counted(len(builder.keypoints), "point")
+            message = f"a {builder.label} of {points} without an outline"
             remedy = "outline it if it should count for boxes and masks"
             regions = [region for region in regions if region.index == builder.regions[0]]
         for region in regions:

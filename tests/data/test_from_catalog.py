@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
@@ -15,7 +16,7 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as mask_utils
 
-from roilab.data.catalog_records import is_left
+from roilab.data.catalog_records import is_in_image
 from roilab.data.dataset import load_dataset
 from roilab.data.from_catalog import from_catalog
 from roilab.errors import UserError
@@ -140,6 +141,7 @@ def test_a_coco_file_is_the_same_through_the_catalog(
         ({"segmentation": [[1, 1, 5, 5, 5, float("inf")]]}, "segmentation"),
         ({"segmentation": "outline"}, "segmentation"),
         ({"segmentation": {"size": [3, 3], "counts": [9]}}, "segmentation.size"),
+        ({"segmentation": {"size": 9, "counts": [9]}}, "segmentation.size"),
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [9]}}, "segmentation.counts"),
         ({"keypoints": [1, 1, 2]}, "keypoints"),
         ({"keypoints": [1, 1, 2, 1, 1, 3]}, "keypoints"),
@@ -214,12 +216,14 @@ def test_a_skeleton_must_be_that_of_the_metadata(registered: Register, dicts: Di
         from_catalog(registered(dicts, **swapped), skeleton="coco_person")
 
 
+@pytest.mark.parametrize("size", [[HEIGHT, WIDTH], (HEIGHT, WIDTH), np.array([HEIGHT, WIDTH])])
 @pytest.mark.parametrize("kind", ["list", "bytes", "text"])
-def test_masks_are_text(registered: Register, dicts: Dicts, kind: str) -> None:
+def test_masks_are_text(registered: Register, dicts: Dicts, kind: str, size: Any) -> None:
     counts: Any = [WIDTH * HEIGHT - 5, 5]
     rle: Any = {"size": [HEIGHT, WIDTH], "counts": counts}
     packed = mask_utils.frPyObjects(rle, HEIGHT, WIDTH)["counts"]
     rle["counts"] = {"list": counts, "bytes": packed, "text": packed.decode()}[kind]
+    rle["size"] = size
     dicts[0]["annotations"][0]["segmentation"] = rle
     car = from_catalog(registered(dicts)).records[0]["annotations"][0]
     assert car["segmentation"] == {"size": [HEIGHT, WIDTH], "counts": packed.decode()}
@@ -352,12 +356,12 @@ SEEN = [3.5, 4.5, 2.0] + [0.0, 0.0, 0.0] * 16
 )
 def test_a_box_is_left_where_it_has_an_area_in_the_image(box: list[float], expected: bool) -> None:
     anno: dict[str, Any] = {"bbox": box, "iscrowd": 0, "keypoints": [0.0] * 51}
-    assert is_left(anno, 40, 30, None) is expected
-    assert is_left(anno, 40, 30, COCO_PERSON) is expected
+    assert is_in_image(anno, 40, 30, None) is expected
+    assert is_in_image(anno, 40, 30, COCO_PERSON) is expected
     # Keypoints stand for an object whose box has no extent.
     is_empty = box[0] == box[2] or box[1] == box[3]
-    assert is_left(anno | {"keypoints": SEEN}, 40, 30, COCO_PERSON) is (expected or is_empty)
-    assert is_left(anno | {"iscrowd": 1}, 40, 30, None)
+    assert is_in_image(anno | {"keypoints": SEEN}, 40, 30, COCO_PERSON) is (expected or is_empty)
+    assert is_in_image(anno | {"iscrowd": 1}, 40, 30, None)
     # An outline says more than a box.
     outside = {"segmentation": [[50.0, 1.0, 60.0, 1.0, 60.0, 9.0]]}
-    assert not is_left(anno | outside, 40, 30, None)
+    assert not is_in_image(anno | outside, 40, 30, None)

@@ -54,10 +54,12 @@ def _unsound(message: str, file: str | None, key: str, value: object, expected: 
 
 
 def _is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, of Python or numpy."""
     return hasattr(value, "__index__") and not isinstance(value, bool)
 
 
 def _is_numbers(value: Any) -> bool:
+    """Whether a value is a list, tuple or array of finite numbers."""
     try:
         return not isinstance(value, str | bytes | Mapping) and all(map(math.isfinite, value))
     except (TypeError, OverflowError):
@@ -124,7 +126,8 @@ def checked_annotation(
         "category_id": int(category),
         "iscrowd": int(bool(raw.get("iscrowd", 0))),
     }
-    if not _is_empty(outline := raw.get("segmentation")):
+    outline = raw.get("segmentation")
+    if not _is_empty(outline):
         result["segmentation"] = _outline(outline, record["height"], record["width"], check)
     keypoints = raw.get("keypoints")
     if points is not None and _is_empty(keypoints):
@@ -147,10 +150,11 @@ def _is_empty(value: object) -> bool:
 def _outline(value: Any, height: int, width: int, check: Callable[..., None]) -> Any:
     """Polygons, or a compressed run-length encoding whose counts are text."""
     if isinstance(value, Mapping):
-        size, counts = list(value.get("size") or ()), value.get("counts")
-        check(
-            size == [height, width], ".segmentation.size", size, f"{[height, width]}, the image's"
-        )
+        size = [height, width]
+        stated: Any = value.get("size")
+        sides = list(stated) if _is_numbers(stated) else []
+        check(sides == size, ".segmentation.size", sides, f"{size}, the image's")
+        counts = value.get("counts")
         if isinstance(counts, bytes):
             counts = counts.decode("ascii", errors="replace")
         try:
@@ -172,12 +176,15 @@ def outline_bounds(anno: Mapping[str, Any]) -> Box | None:
     rings = anno.get("segmentation")
     if not isinstance(rings, list):
         return None
-    xs, ys = ([number for ring in rings for number in ring[at::2]] for at in (0, 1))
+    xs = [x for ring in rings for x in ring[::2]]
+    ys = [y for ring in rings for y in ring[1::2]]
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def is_left(anno: Mapping[str, Any], width: int, height: int, skeleton: Skeleton | None) -> bool:
-    """Whether something is left of a checked annotation that is cut to its image."""
+def is_in_image(
+    anno: Mapping[str, Any], width: int, height: int, skeleton: Skeleton | None
+) -> bool:
+    """Whether something of a checked annotation lies in its image."""
     x0, y0, x1, y1 = outline_bounds(anno) or anno["bbox"]
     mask = anno.get("segmentation")
     if anno["iscrowd"] or (isinstance(mask, Mapping) and mask_utils.area(mask)):

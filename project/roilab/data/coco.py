@@ -125,8 +125,8 @@ def dataset_to_coco(
             is_crowd = anno.get("iscrowd", 0)
             number = len(annotations) + 1
             annotations.append(coco_annotation(row, number, area=area, is_crowd=is_crowd))
-    keys = {"id": "image_id", "file_name": "file_name", "width": "width", "height": "height"}
-    images = [{key: record[own] for key, own in keys.items()} for record in records]
+    keys = ("file_name", "width", "height")
+    images = [{"id": record["image_id"]} | {key: record[key] for key in keys} for record in records]
     return coco_document(images, annotations, classes, skeleton)
 
 

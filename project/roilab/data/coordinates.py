@@ -59,6 +59,7 @@ def own_box(instance: via.Instance, width: int, height: int) -> Box | None:
 
 
 def _stated(instance: via.Instance) -> Box | None:
+    """Box (x0, y0, x1, y1) of the COCO annotation, also outside the image; None for none."""
     if instance.coco is None or instance.coco.box is None:
         return None
     x, y, width, height = instance.coco.box
@@ -93,8 +94,10 @@ def box_fault(box: Box, outline: Box | None, width: int, height: int) -> str:
     Args:
         outline: the box around the object's outline; None where it has none.
     """
-    if outline is not None and (overlap := iou(box, outline)) < LEAST_IOU:
-        return f"has an IoU of {overlap:.2f} with its outline"
+    if outline is not None:
+        overlap = iou(box, outline)
+        if overlap < LEAST_IOU:
+            return f"has an IoU of {overlap:.2f} with its outline"
     out = max(-box[0], -box[1], box[2] - width, box[3] - height)
     if out <= ROUNDING:
         return ""
@@ -111,6 +114,7 @@ def stated_box_fault(instance: via.Instance, width: int, height: int) -> str:
     fault = box_fault(box, outline, width, height)
     if not fault:
         return ""
+    # Whether the four numbers make sense as two corners, which some programs write.
     if outline is not None:
         has_corners = iou(coco.box, outline) > max(iou(box, outline), LEAST_IOU)
     else:
@@ -134,10 +138,14 @@ def _has_area(box: Box) -> bool:
 
 
 def iou(one: Box, other: Box) -> float:
-    """0 where one of them has no area, as has a box whose corners are exchanged."""
-    corners = (max(one[0], other[0]), max(one[1], other[1]))
-    shared = (*corners, min(one[2], other[2]), min(one[3], other[3]))
+    """Intersection over union of two boxes; 0 where one has no area, as with exchanged corners."""
+    corner = max(one[0], other[0]), max(one[1], other[1])
+    shared = (*corner, min(one[2], other[2]), min(one[3], other[3]))
     if not (_has_area(one) and _has_area(other) and _has_area(shared)):
         return 0.0
-    common, *areas = ((b[2] - b[0]) * (b[3] - b[1]) for b in (shared, one, other))
-    return common / (sum(areas) - common)
+    common = _area(shared)
+    return common / (_area(one) + _area(other) - common)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import io
+import itertools
 import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -174,6 +175,7 @@ def _read(
             for annotations, (_, folders) in zip(files, sources, strict=True)
         ]
     )
+
     missing: list[via.Problem] = []
     broken: list[via.Problem] = []
     outside = 0
@@ -183,14 +185,15 @@ def _read(
         for image, place in zip(labelled.images, images.places, strict=True):
             size = usable_images.usable_size(labelled.file, image.record, place)
             if isinstance(size, via.Problem):
-                (missing if isinstance(place, via.Problem) else broken).append(size)
+                unusable = missing if isinstance(place, via.Problem) else broken
+                unusable.append(size)
                 continue
             fitting, more = usable_images.fit_instances(labelled.file, image, *size)
             problems += more
             outside += sum(problem.severity == "error" for problem in more)
-            number = image.record.coco.id if image.record.coco else None
+            id_in_file = None if image.record.coco is None else image.record.coco.id
             dicts.append(
-                records.detectron2_record(number, str(place), fitting, names, skeleton, size)
+                records.detectron2_record(id_in_file, str(place), fitting, names, skeleton, size)
             )
     on_problems(problems)
     if strict:
@@ -205,6 +208,7 @@ def _read(
         remedy="give the folder that holds them, images=DIR, or leave them out with "
         "missing_images=skip",
     )
+
     ids = [record["image_id"] for record in dicts]
     # Ids of several files may be the same.
     numbers = coco.image_numbers(ids if len(files) == 1 else [None] * len(ids))
@@ -217,7 +221,10 @@ def _read(
     dicts = [record | {"image_id": number} for record, number in zip(dicts, numbers, strict=True)]
     # As Detectron2's reader of COCO files has them; for other files it is their order.
     dicts.sort(key=lambda record: record["image_id"])
-    return DetectionDataset("", tuple(dicts), names, skeleton, coco_ids, 0, left_out, outside)
+    # `registered` names it.
+    return DetectionDataset(
+        "", tuple(dicts), names, skeleton, coco_ids, missing=left_out, outside=outside
+    )
 
 
 def registered(
@@ -250,7 +257,7 @@ def registered(
             remedy=f"rename a class with {argument('class_map', {'OLD': skeleton.classes[0]})}, or "
             "name yours in the skeleton file",
         )
-    kept = tuple(r for r in dataset.records if _is_kept(r, drop_empty, min_keypoints))
+    kept = tuple(image for image in dataset.records if _is_kept(image, drop_empty, min_keypoints))
     if not kept:
         count = dataset.missing
         left_out = f", and {count} left out that are missing or broken" if count else ""
@@ -288,16 +295,35 @@ def register_dataset(dataset: DetectionDataset) -> None:
 def _sources(
     files: str | Sequence[str], images: str | Sequence[str | Sequence[str]] | None
 ) -> list[_Source]:
+    """The annotation files with the folders of their images; all exist, and none is given twice."""
     paths = [Path(file) for file in _listed(files or ())]
     if not paths:
         message = "no annotation file given"
         expected = "one file or a list"
         remedy = "give files=FILE images=DIR"
         raise UserError(message, key="files", found=files, expected=expected, remedy=remedy)
-    message = "the annotation file does not exist"
     for path in paths:
         if not path.is_file():
+            message = "the annotation file does not exist"
             raise UserError(message, key="files", file=path, remedy="give files=FILE images=DIR")
+    sources = list(zip(paths, _folders(paths, images), strict=True))
+    known: set[object] = set()
+    for path, roots in sources:
+        # The same annotations may hold for other pictures in other folders.
+        source = path.resolve(), tuple(root.resolve() for root in roots)
+        if source in known:
+            message = "the annotation file is given twice"
+            expected = "each file once, since every image of it would be in the data set twice"
+            remedy = "remove it from the list"
+            raise UserError(message, key="files", file=path, expected=expected, remedy=remedy)
+        known.add(source)
+    return sources
+
+
+def _folders(
+    paths: Sequence[Path], images: str | Sequence[str | Sequence[str]] | None
+) -> list[tuple[Path, ...]]:
+    """The folders of the images of each annotation file, by `images` of `load_dataset`."""
     folders: list[tuple[Path, ...]]
     if images is None:
         folders = [(path.parent,) for path in paths]
@@ -310,7 +336,7 @@ def _sources(
     if len(folders) != len(paths) or not all(folders):
         message = "as many image folders as annotation files are needed, or one for all"
         raise UserError(message, key="images", found=len(folders), expected=len(paths))
-    for root in (root for roots in folders for root in roots):
+    for root in itertools.chain(*folders):
         if not root.is_dir():
             raise UserError(
                 "the image folder does not exist",
@@ -319,18 +345,7 @@ def _sources(
                 remedy="give the folder of the images, images=DIR; images=null is the folder of "
                 "the annotation file",
             )
-    sources = list(zip(paths, folders, strict=True))
-    known: set[object] = set()
-    for path, roots in sources:
-        # The same annotations may hold for other pictures in other folders.
-        source = path.resolve(), tuple(root.resolve() for root in roots)
-        if source in known:
-            message = "the annotation file is given twice"
-            expected = "each file once, since every image of it would be in the data set twice"
-            remedy = "remove it from the list"
-            raise UserError(message, key="files", file=path, expected=expected, remedy=remedy)
-        known.add(source)
-    return sources
+    return folders
 
 
 def _listed(entry: str | Sequence[str]) -> Sequence[str]:

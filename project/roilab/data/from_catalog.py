@@ -89,36 +89,42 @@ def from_catalog(
     )
 
 
-def _dicts(name: str, register: str | None) -> list[Any]:
-    if name not in DatasetCatalog and register is not None:
-        path = Path(register)
+def _run_registration(path: Path) -> None:
+    """Run the Python file that registers a data set."""
+    if not path.is_file():
         expected = "a Python file that registers the data set"
-        if not path.is_file():
-            raise UserError("there is no such file", key="register", file=path, expected=expected)
-        spec = importlib.util.spec_from_file_location(f"_registers_{path.stem}", path)
-        if spec is None or spec.loader is None:
-            raise UserError("not a Python file", key="register", file=path, expected="NAME.py")
-        try:
-            spec.loader.exec_module(importlib.util.module_from_spec(spec))
-        except Exception as error:
-            raise UserError(
-                "the file that registers a data set fails",
-                key="register",
-                file=path,
-                found=f"{type(error).__name__}: {error}",
-                expected="a file that Python runs by itself",
-            ) from error
+        raise UserError("there is no such file", key="register", file=path, expected=expected)
+    spec = importlib.util.spec_from_file_location(f"_registers_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError("not a Python file", key="register", file=path, expected="NAME.py")
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:
+        raise UserError(
+            "the file that registers a data set fails",
+            key="register",
+            file=path,
+            found=f"{type(error).__name__}: {error}",
+            expected="a file that Python runs by itself",
+        ) from error
+
+
+def _dicts(name: str, register: str | None) -> list[Any]:
+    """The dicts of a data set, not yet checked; `register` is run if its name is unknown."""
+    if name not in DatasetCatalog and register is not None:
+        _run_registration(Path(register))
     if name not in DatasetCatalog:
         near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
+        remedy = 'give a Python file that registers it, register="FILE.py", to each split'
+        if register is not None:
+            remedy = f"let the file call DatasetCatalog.register('{name}', FUNCTION)"
         raise UserError(
             "no such data set is registered in DatasetCatalog",
             key="name" if register is None else "register",
             file=register,
             found=name,
             expected=f"perhaps {' or '.join(near)}" if near else None,
-            remedy='give a Python file that registers it, register="FILE.py", to each split'
-            if register is None
-            else f"let the file call DatasetCatalog.register('{name}', FUNCTION)",
+            remedy=remedy,
         )
     try:
         return list(DatasetCatalog.get(name))
@@ -151,7 +157,10 @@ def _categories(name: str, metadata: Mapping[str, Any]) -> dict[str, int | str]:
         message = f"the metadata of the data set '{name}' do not agree"
         expected = f"category ids of 0 to {len(names) - 1}, the places in thing_classes"
         raise UserError(message, key=key, found=places, expected=expected)
-    ids = {place: id_ for id_, place in reversed(list(places.items()))}
+    # Of several ids of one class the first counts.
+    ids: dict[int, int | str] = {}
+    for category_id, place in places.items():
+        ids.setdefault(place, category_id)
     return {label: ids[place] for place, label in enumerate(names)}
 
 
@@ -162,7 +171,8 @@ def _class_places(
     class_map: Mapping[str, str | None],
 ) -> tuple[tuple[str, ...], list[int | None]]:
     """The class names, and for each class of the catalog its place among them; None: dropped."""
-    if unknown := sorted(set(class_map) - set(own)):
+    unknown = sorted(set(class_map) - set(own))
+    if unknown:
         message = f"the data set '{name}' does not have a class that is mapped"
         expected = f"of {', '.join(own)}"
         raise UserError(message, key="class_map", found=unknown, expected=expected)
@@ -187,16 +197,33 @@ def _skeleton(
 ) -> Skeleton | None:
     """The skeleton that is given, which the metadata must not contradict, or the metadata's."""
     bones = None if source is None else skeletons.load_skeleton(source)
-    keypoints = metadata.get("keypoint_names")
-    if keypoints is None:
+    if metadata.get("keypoint_names") is None:
         return bones
+    declared = _declared_skeleton(name, metadata, _with_keypoints(raw, classes, places) or classes)
+    if bones is not None:
+        _refuse_other_skeleton(name, bones, declared)
+        return bones
+    known = skeletons.COCO_PERSON.keypoints
+    unknown = [keypoint for keypoint in declared.keypoints if keypoint not in known]
+    if unknown:
+        log.warning(
+            "%s: the sigmas of OKS are %g for %s, since metadata hold none; a skeleton file as "
+            "data.skeleton gives others",
+            *(name, skeletons.DEFAULT_SIGMA, ", ".join(unknown)),
+        )
+    return declared
+
+
+def _declared_skeleton(name: str, metadata: Mapping[str, Any], classes: Sequence[str]) -> Skeleton:
+    """The skeleton that the metadata of a data set declare, of the classes that have keypoints."""
+    keypoints = metadata["keypoint_names"]
     swaps = metadata.get("keypoint_flip_map")
     links = metadata.get("keypoint_connection_rules")
     try:
         keypoints = tuple(map(str, keypoints))
         declared = Skeleton(
             name=name,
-            classes=_with_keypoints(raw, classes, places) or tuple(classes),
+            classes=tuple(classes),
             keypoints=keypoints,
             swaps=tuple((str(a), str(b)) for a, b in swaps or ()),
             links=tuple((str(a), str(b)) for a, b, _ in links or ()),
@@ -221,19 +248,16 @@ def _skeleton(
             expected="pairs of keypoint_names, left and right; [] where there are none",
             remedy=f"MetadataCatalog.get('{name}').keypoint_flip_map = [...]",
         )
-    if bones is None:
-        unknown = [name for name in keypoints if name not in skeletons.COCO_PERSON.keypoints]
-        if unknown:
-            log.warning(
-                "%s: the sigmas of OKS are %g for %s, since metadata hold none; a skeleton file as "
-                "data.skeleton gives others",
-                *(name, skeletons.DEFAULT_SIGMA, ", ".join(unknown)),
-            )
-        return declared
-    pairs = [sorted(map(sorted, one.swaps)) for one in (bones, declared)]
+    return declared
+
+
+def _refuse_other_skeleton(name: str, bones: Skeleton, declared: Skeleton) -> None:
+    """Raise a UserError where a skeleton contradicts the one that the metadata declare."""
+    swaps = sorted(map(sorted, bones.swaps))
+    declared_swaps = sorted(map(sorted, declared.swaps))
     for key, ours, theirs in (
-        ("keypoint_names", bones.keypoints, keypoints),
-        ("keypoint_flip_map", *pairs),
+        ("keypoint_names", bones.keypoints, declared.keypoints),
+        ("keypoint_flip_map", swaps, declared_swaps),
     ):
         if ours != theirs:
             message = f"the skeleton is not that of the data set '{name}'"
@@ -241,7 +265,6 @@ def _skeleton(
             remedy = "leave the skeleton to the metadata: skeleton=null"
             own = f"{bones.name}: {ours}"
             raise UserError(message, key="skeleton", found=own, expected=expected, remedy=remedy)
-    return bones
 
 
 def _with_keypoints(
@@ -276,7 +299,8 @@ def _read(
         record = catalog_records.image_record(name, number, unchecked)
         size = catalog_records.checked_size(name, unchecked)
         if isinstance(size, via.Problem):
-            (broken if Path(record["file_name"]).is_file() else missing).append(size)
+            unusable = broken if Path(record["file_name"]).is_file() else missing
+            unusable.append(size)
             continue
         record["width"], record["height"] = size
         record["annotations"], more = _annotations(
@@ -297,21 +321,27 @@ def _read(
     if strict:
         via.refuse_errors(problems)
     files = Counter(os.path.realpath(record["file_name"]) for record in records)
-    if double := sorted(file for file, count in files.items() if count > 1):
+    double = sorted(file for file, count in files.items() if count > 1)
+    if double:
         log.warning("%s: images that occur more than once: %s", name, first_of(double, 5, "; "))
     own = [record["image_id"] for record in records]
-    if repeated := [repr(image_id) for image_id, count in Counter(own).items() if count > 1]:
-        message = f"images of the data set '{name}' share an image_id"
-        shared = first_of(repeated, separator="; ")
+    repeated = [repr(image_id) for image_id, count in Counter(own).items() if count > 1]
+    if repeated:
         raise UserError(
-            message, key="image_id", found=shared, expected="another one for each image"
+            f"images of the data set '{name}' share an image_id",
+            key="image_id",
+            found=first_of(repeated, separator="; "),
+            expected="another one for each image",
         )
     numbers = coco.image_numbers(own)
     for record, number in zip(records, numbers, strict=True):
         record["image_id"] = number
     ids = coco.CocoIds(dict(zip(numbers, own, strict=True)), categories)
     outside = sum(problem.severity == "error" for problem in problems)
-    return DetectionDataset("", tuple(records), names, bones, ids, 0, left_out, outside)
+    # `registered` names it.
+    return DetectionDataset(
+        "", tuple(records), names, bones, ids, missing=left_out, outside=outside
+    )
 
 
 def _annotations(
@@ -323,7 +353,8 @@ def _annotations(
     bones: Skeleton | None,
 ) -> tuple[list[dict[str, Any]], list[via.Problem]]:
     """The annotations of which something lies in their image, and their problems."""
-    annotations, problems = [], []
+    annotations = []
+    problems = []
     width = record["width"]
     height = record["height"]
     file = record["file_name"]
@@ -334,13 +365,14 @@ def _annotations(
         if index is None:
             continue
         text = f"annotation {at}, a {names[index]}"
-        if not catalog_records.is_left(anno, width, height, bones):
+        if not catalog_records.is_in_image(anno, width, height, bones):
             message = f"left out: {text}, has no extent in the image of {width} x {height}"
             remedy = "delete the annotation, or see that the image is the annotated one"
             problems.append(via.Problem("error", message, remedy, name, file))
             continue
         outline = catalog_records.outline_bounds(anno)
-        if fault := box_fault(anno["bbox"], outline, width, height):
+        fault = box_fault(anno["bbox"], outline, width, height)
+        if fault:
             remedy = "see that bbox_mode is that of bbox: XYXY_ABS or XYWH_ABS"
             message = f"the box of {text}, {fault}"
             problems.append(via.Problem("warning", message, remedy, name, file))

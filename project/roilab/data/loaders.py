@@ -21,6 +21,9 @@ from roilab.data.workers import leave_signals, signals_blocked, worker_count
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
 
+Batch = list[dict[str, Any]]
+_TRIES = 20  # images tried in place of one that cannot be read
+
 
 class Unreadable(Exception):
     """An image file that is missing, broken, or of another size than its record says."""
@@ -135,10 +138,6 @@ def mirrors(transforms: Any, height: int, width: int) -> bool:
     return bool(np.linalg.det(np.stack([across - origin, down - origin])) < 0)
 
 
-Batch = list[dict[str, Any]]
-_TRIES = 20  # images tried in place of one that cannot be read
-
-
 def train_loader(
     dataset: DetectionDataset,
     *,
@@ -215,7 +214,8 @@ class _Augmented(Dataset[dict[str, Any]]):
     def __init__(self, dataset: DetectionDataset, mapper: Mapper, seed: int) -> None:
         # Serialised: workers share one copy, and each item is a fresh one.
         self.records = DatasetFromList(list(dataset.records))
-        self.mapper, self.seed = mapper, seed
+        self.mapper = mapper
+        self.seed = seed
 
     def __getitem__(self, where: tuple[int, int]) -> dict[str, Any]:
         position, index = where
@@ -232,7 +232,9 @@ class _Augmented(Dataset[dict[str, Any]]):
             else:
                 return {"unreadable": unreadable}
         item = {**item, "position": position}
-        return {**item, "unreadable": unreadable} if unreadable else item
+        if unreadable:
+            item["unreadable"] = unreadable
+        return item
 
 
 def require_outlines(dataset: DetectionDataset) -> None:

@@ -13,6 +13,9 @@ from roilab import via
 Ring = list[float]
 # Directions of a border, clockwise on the screen, the mask to the right: x and y steps.
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+# Bounds of an encoded mask, which is decoded whole: of a side, and of all pixels.
+_MOST_SIDE = 1 << 20
+_MOST_PIXELS = 1 << 28
 
 
 def rings_of(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> tuple[list[Ring], int]:
@@ -35,8 +38,11 @@ def rings_of(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> tuple[list[
         if area < 0:  # around a hole
             holes -= area
             continue
-        fewer = cv2.approxPolyDP(points, tolerance, closed=True) if tolerance > 0 else points
-        ring = fewer if len(fewer) > 2 else points
+        ring = points
+        if tolerance > 0:
+            fewer = np.asarray(cv2.approxPolyDP(points, tolerance, closed=True), np.float32)
+            if len(fewer) > 2:
+                ring = fewer
         rings.append((area, ring.astype(float).ravel().tolist()))
     rings.sort(key=lambda pair: -pair[0])
     return [ring for _, ring in rings], round(holes)
@@ -78,7 +84,8 @@ def compressed(segmentation: Mapping[str, object]) -> dict[str, object]:
     Raises:
         ValueError: the encoding is not sound.
     """
-    size, counts = segmentation.get("size"), segmentation.get("counts")
+    size = segmentation.get("size")
+    counts = segmentation.get("counts")
     if not (
         isinstance(size, list)
         and len(size) == 2
@@ -96,10 +103,6 @@ def compressed(segmentation: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(counts, str) or not covers(counts, height * width):
         raise ValueError("its counts do not cover the mask")
     return {"size": size, "counts": counts.encode("ascii")}
-
-
-_MOST_SIDE = 1 << 20
-_MOST_PIXELS = 1 << 28
 
 
 def covers(counts: str, pixels: int) -> bool:
@@ -137,22 +140,25 @@ def _borders(mask: npt.NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
     # Direction -> where a border starts: the pixel above, right of, below or left of is outside.
     outside = (padded[:-2, 1:-1], padded[1:-1, 2:], padded[2:, 1:-1], padded[1:-1, :-2])
     corners = ((0, 0), (1, 0), (1, 1), (0, 1))
+    # Corner -> the directions of the borders that start at it, two where pixels touch at a corner.
     leaving: dict[tuple[int, int], list[int]] = {}
     for direction, (beyond, (dx, dy)) in enumerate(zip(outside, corners, strict=True)):
         ys, xs = np.nonzero(inside & ~beyond)
         for corner in zip((xs + dx).tolist(), (ys + dy).tolist(), strict=True):
             leaving.setdefault(corner, []).append(direction)
-    left = {
+
+    remaining = {
         (corner, direction) for corner, directions in leaving.items() for direction in directions
     }
     loops = []
-    while left:
-        edge = next(iter(left))
+    while remaining:
+        edge = next(iter(remaining))
         loop = []
-        while edge in left:
-            left.remove(edge)
+        while edge in remaining:
+            remaining.remove(edge)
             (x, y), direction = edge
-            corner = (x + _STEPS[direction][0], y + _STEPS[direction][1])
+            dx, dy = _STEPS[direction]
+            corner = (x + dx, y + dy)
             # Where two pixels touch at a corner, the border turns right and stays at its own.
             right = (direction + 1) % 4
             following = right if right in leaving[corner] else leaving[corner][0]

@@ -19,6 +19,7 @@ from roilab.data.usable_images import SHOWN
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
+from roilab.via.labels.label_rules import folded
 
 log = logging.getLogger(__name__)
 OnProblems = Callable[[Sequence[via.Problem]], None]
@@ -32,14 +33,18 @@ def detectron2_record(
     skeleton: Skeleton | None,
     size: tuple[int, int],
 ) -> dict[str, Any]:
-    """The Detectron2 dict of an image; its crowds come last."""
+    """The Detectron2 dict of an image of a `size`, width and height; its crowds come last.
+
+    `number` is the image's id, None where it has yet to be numbered.
+    """
     instances = (*image.instances, *image.crowds)
+    width, height = size
     annotations = [detectron2_annotation(one, classes, skeleton, *size) for one in instances]
     return {
         "file_name": file_name,
         "image_id": number,
-        "width": size[0],
-        "height": size[1],
+        "width": width,
+        "height": height,
         "annotations": annotations,
     }
 
@@ -94,7 +99,8 @@ def similar_classes(sets: Sequence[via.LabelledSet]) -> Iterator[via.Problem]:
     files: dict[str, dict[str, str]] = {}  # folded name -> names -> the first file that has it
     for labelled in sets:
         for name in labelled.classes:
-            files.setdefault(" ".join(name.casefold().split()), {}).setdefault(name, labelled.file)
+            alike = files.setdefault(folded(name), {})
+            alike.setdefault(name, labelled.file)
     for names in files.values():
         if len(set(names.values())) > 1:
             listed = ", ".join(f"'{name}' ({file})" for name, file in names.items())

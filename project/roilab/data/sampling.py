@@ -33,14 +33,16 @@ def seed_everything(*numbers: int) -> None:
 @contextmanager
 def seeded(*numbers: int) -> Iterator[None]:
     """`seed_everything` for a block; the CPU's generators go on as before it afterwards."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    of_python = random.getstate()
+    of_numpy = np.random.get_state()  # noqa: NPY002
+    of_torch = torch.get_rng_state()
     seed_everything(*numbers)
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        torch.set_rng_state(of_torch)
 
 
 class BatchSampler:
@@ -70,7 +72,9 @@ class BatchSampler:
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self.count, self.size, self.seed = count, size, seed
+        self.count = count
+        self.size = size
+        self.seed = seed
         self.wide = [False] * count if wide is None else list(wide)
         self.first = first
         self.slice = slice(rank * size // processes, (rank + 1) * size // processes)
@@ -78,10 +82,9 @@ class BatchSampler:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """`position` counts the images drawn since the beginning, `index` is in the data set."""
         number = 0
+        # The batches that are being filled: of tall images, or of all, and of wide ones.
         groups: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-        passes = (np.random.default_rng([self.seed, turn]) for turn in itertools.count())
-        order = (index for generator in passes for index in generator.permutation(self.count))
-        for position, index in enumerate(map(int, order)):
+        for position, index in enumerate(self._order()):
             group = groups[self.wide[index]]
             group.append((position, index))
             if len(group) == self.size:
@@ -89,3 +92,9 @@ class BatchSampler:
                     yield group[self.slice]
                 number += 1
                 group.clear()
+
+    def _order(self) -> Iterator[int]:
+        """Indices of the images without end, shuffled anew for each pass over the data."""
+        for turn in itertools.count():
+            generator = np.random.default_rng([self.seed, turn])
+            yield from map(int, generator.permutation(self.count))

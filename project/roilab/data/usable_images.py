@@ -82,7 +82,8 @@ def _located(entries: Sequence[_Entry], owners: dict[str, _Entry]) -> LocatedIma
     places: list[Path | via.Problem] = []
     warnings: list[via.Problem] = []
     for entry in entries:
-        path, owner = entry.path, owners[entry.real]
+        path = entry.path
+        owner = owners[entry.real]
         places.append(path)
         if isinstance(path, via.Problem):
             continue
@@ -123,8 +124,8 @@ def usable_size(
         return via.Problem("error", message, "replace the image file", file, image.filename)
     stated = image.coco.size if image.coco is not None else None
     if stated is not None and stated != size:
-        (width, height) = size
-        (stated_width, stated_height) = stated
+        width, height = size
+        stated_width, stated_height = stated
         message = (
             f"the size of the image is {width} x {height} pixels (as its EXIF turns it), the file "
             f"says {stated_width} x {stated_height}"
@@ -146,33 +147,50 @@ def fit_instances(
         width, height: of the image file, in pixels.
     """
     problems = []
-    kept: tuple[list[via.Instance], list[via.Instance]] = [], []
-    for group, instances in zip(kept, (image.instances, image.crowds), strict=True):
-        for instance in instances:
-            # The regions of crowds are numbered apart from those of objects.
-            region = instance.regions[0] if group is kept[0] else None
-            place: dict[str, Any] = {"file": file, "image": image.record.filename, "region": region}
-            coco = instance.coco
-            name = instance.label if coco is None else f"{instance.label} (annotation {coco.id})"
-            size = f"{width} x {height}"
-            if coco and isinstance(coco.mask, dict) and coco.mask["size"] != [height, width]:
-                mask_size = " x ".join(map(str, reversed(coco.mask["size"])))
-                message = f"the mask of the {name} has {mask_size} pixels, its image {size}"
-                remedy = "write a mask of the size of the image"
-                problems.append(via.Problem("error", f"left out: {message}", remedy, **place))
-            elif is_outside(instance, width, height):
-                message = f"left out: the {name} lies outside the image of {size} pixels"
-                remedy = "delete the region, or see that the image is the annotated one"
-                problems.append(via.Problem("error", message, remedy, **place))
-            else:
-                group.append(instance)
-                fault = stated_box_fault(instance, width, height) if group is kept[0] else ""
-                if fault:
-                    own = own_box(instance, width, height)
-                    trained = "that" if own else "the box of its outline"
-                    remedy = f"write x, y, width and height in pixels; {trained} is trained on"
-                    problems.append(via.Problem("warning", fault, remedy, **place))
-    return replace(image, instances=tuple(kept[0]), crowds=tuple(kept[1])), problems
+    filename = image.record.filename
+    objects: list[via.Instance] = []
+    for instance in image.instances:
+        place: dict[str, Any] = {"file": file, "image": filename, "region": instance.regions[0]}
+        unfit = _unfit(instance, width, height)
+        if unfit is not None:
+            message, remedy = unfit
+            problems.append(via.Problem("error", message, remedy, **place))
+            continue
+        objects.append(instance)
+        fault = stated_box_fault(instance, width, height)
+        if fault:
+            own = own_box(instance, width, height)
+            trained = "that" if own else "the box of its outline"
+            remedy = f"write x, y, width and height in pixels; {trained} is trained on"
+            problems.append(via.Problem("warning", fault, remedy, **place))
+    crowds: list[via.Instance] = []
+    for crowd in image.crowds:
+        unfit = _unfit(crowd, width, height)
+        if unfit is None:
+            crowds.append(crowd)
+        else:
+            # The regions of crowds are numbered apart from those of objects: none is named.
+            message, remedy = unfit
+            problems.append(via.Problem("error", message, remedy, file, filename))
+    return replace(image, instances=tuple(objects), crowds=tuple(crowds)), problems
+
+
+def _unfit(instance: via.Instance, width: int, height: int) -> tuple[str, str] | None:
+    """Message and remedy for an instance that its image cannot hold; None for one that fits."""
+    coco = instance.coco
+    name = instance.label if coco is None else f"{instance.label} (annotation {coco.id})"
+    if coco and isinstance(coco.mask, dict) and coco.mask["size"] != [height, width]:
+        mask_size = " x ".join(map(str, reversed(coco.mask["size"])))
+        message = (
+            f"left out: the mask of the {name} has {mask_size} pixels, its image {width} x {height}"
+        )
+        remedy = "write a mask of the size of the image"
+        return message, remedy
+    if is_outside(instance, width, height):
+        message = f"left out: the {name} lies outside the image of {width} x {height} pixels"
+        remedy = "delete the region, or see that the image is the annotated one"
+        return message, remedy
+    return None
 
 
 def fit_all_instances(
@@ -185,7 +203,9 @@ def fit_all_instances(
     Returns:
         The set, and how many images cannot be used.
     """
-    images, problems, unusable = [], list(labelled.problems), 0
+    images = []
+    problems = list(labelled.problems)
+    unusable = 0
     for image, place in zip(labelled.images, places, strict=True):
         size = usable_size(labelled.file, image.record, place)
         if isinstance(size, via.Problem):

@@ -24,6 +24,7 @@ def narrow_range(paths: Sequence[str | Path], file: str) -> via.Problem | None:
         file: the annotation file.
     """
     sample = paths[:: max(1, -(-len(paths) // _SAMPLE))]
+    # Bits of the file -> the least and the largest value of each image of a small range.
     narrow: dict[int, list[tuple[int, int]]] = {16: [], 8: []}
     for path in sample:
         try:
@@ -32,21 +33,26 @@ def narrow_range(paths: Sequence[str | Path], file: str) -> via.Problem | None:
         except UserError:
             continue
         # One axis after the other: numpy takes many times as long for both at once.
-        lows, highs = pixels.min(axis=0).min(axis=0), pixels.max(axis=0).max(axis=0)
+        lows = pixels.min(axis=0).min(axis=0)
+        highs = pixels.max(axis=0).max(axis=0)
         span = (highs - lows).max()  # of a channel
         if span < _NARROW[bits] and (bits == 16 or span > 0):
             narrow[bits].append((int(lows.min()), int(highs.max())))
+
     bits = 16 if narrow[16] else 8
     if not narrow[bits]:
         return None
-    low, high = min(low for low, _ in narrow[bits]), max(high for _, high in narrow[bits])
-    # Of 16 bits the model sees the upper 8.
-    first, last = (low << 8, (high << 8) + 255) if bits == 16 else (low, high)
+    low = min(low for low, _ in narrow[bits])
+    high = max(high for _, high in narrow[bits])
+    # The range in the values of the file, of whose 16 bits the model sees the upper 8.
+    first, last = low, high
+    if bits == 16:
+        first, last = low << 8, (high << 8) + 255
     used = last.bit_length()
+    cause = "they are nearly of one brightness"
     if bits == 16 and used < bits - 1:
-        first, cause = 0, f"they likely hold {used} bits in files of 16"
-    else:
-        cause = "they are nearly of one brightness"
+        cause = f"they likely hold {used} bits in files of 16"
+        first = 0
     looked_at = f"{len(sample)} images" + (f" of {len(paths)}" if len(sample) < len(paths) else "")
     message = (
         f"{len(narrow[bits])} of {looked_at} looked at use a small part of the range of {bits} "

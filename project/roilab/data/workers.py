@@ -49,11 +49,11 @@ def leave_signals(_: int = 0) -> None:
     """
     os.setpgrp()
     sys.excepthook = _except_hook
-    known = hasattr(signal, "sigtimedwait")  # not on macOS, where SIGTERM still ends a worker
-    numbers = [number for number in END_SIGNALS if known or number != signal.SIGTERM]
+    can_wait = hasattr(signal, "sigtimedwait")  # not on macOS, where SIGTERM still ends a worker
+    numbers = [number for number in END_SIGNALS if can_wait or number != signal.SIGTERM]
     signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
     parent = multiprocessing.parent_process()
-    if known and parent is not None:
+    if can_wait and parent is not None:
         threading.Thread(target=_obey, args=(parent.pid,), daemon=True).start()
 
 
@@ -69,6 +69,7 @@ def _except_hook(
 
 
 def _obey(parent: int | None) -> None:
+    """End the worker once its main process sends a signal to it, or has ended."""
     begun_by = os.getppid()  # the parent, or the fork server, which ends when the parent does
     while os.getppid() == begun_by:
         received = signal.sigtimedwait(END_SIGNALS, _LOOK_SECONDS)

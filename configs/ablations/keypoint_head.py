@@ -5,10 +5,10 @@ Not run yet. The decoders read the heat maps of one training; the stock decoder 
 """
 
 _head = "model.roi_heads.keypoint_head"
-_sigmoid, _gaussian, _integral, _simcc = (
-    {f"{_head}._target_": f"roilab.modeling.{name}KeypointHead"}
-    for name in ("Sigmoid", "Gaussian", "Integral", "SimCC")
-)
+_sigmoid = {f"{_head}._target_": "roilab.modeling.SigmoidKeypointHead"}
+_gaussian = {f"{_head}._target_": "roilab.modeling.GaussianKeypointHead"}
+_integral = {f"{_head}._target_": "roilab.modeling.IntegralKeypointHead"}
+_simcc = {f"{_head}._target_": "roilab.modeling.SimCCKeypointHead"}
 
 sweep = dict(
     base="../keypoint_rcnn_R_50_FPN_1x.py",

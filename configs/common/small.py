@@ -32,7 +32,12 @@ def _small(model):
     model = model.copy()
     model.backbone.bottom_up = L(ResNet)(
         stem=L(BasicStem)(in_channels=3, out_channels=WIDTHS[0], norm=NORM),
-        stages=list(map(_stage, (WIDTHS[0], *WIDTHS), WIDTHS, (1, 2, 2, 2))),
+        stages=[
+            _stage(WIDTHS[0], WIDTHS[0], stride=1),
+            _stage(WIDTHS[0], WIDTHS[1], stride=2),
+            _stage(WIDTHS[1], WIDTHS[2], stride=2),
+            _stage(WIDTHS[2], WIDTHS[3], stride=2),
+        ],
         out_features=["res2", "res3", "res4", "res5"],
     )
     model.backbone.update(out_channels=CHANNELS, norm=NORM)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
+from roilab.via.geometry import kind_of
 
 # How far, in pixels, a coordinate may lie beyond the image's edge.
 EDGE = 0.5
@@ -35,15 +36,15 @@ class CheckReport:
 
     file: str
     container: str
-    images: int
-    empty_images: int
-    regions: int
-    instances: int
-    crowds: int
-    keypoints: int
-    classes: Mapping[str, int]
-    shapes: Mapping[str, int]
-    problems: tuple[via.Problem, ...]
+    images: int = 0
+    empty_images: int = 0
+    regions: int = 0
+    instances: int = 0
+    crowds: int = 0
+    keypoints: int = 0
+    classes: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[via.Problem, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -68,7 +69,7 @@ def unusable_file(path: str | Path, error: UserError) -> CheckReport:
     elif not Path(path).exists():
         remedy = "there is no such file: see that the path is right"
     problem = _as_problem(error, str(path), remedy)
-    return CheckReport(str(path), "unknown", 0, 0, 0, 0, 0, 0, {}, {}, (problem,))
+    return CheckReport(str(path), container="unknown", problems=(problem,))
 
 
 def check_annotations(
@@ -107,8 +108,8 @@ def check_annotations(
         crowds += len(fitting.crowds)
         problems += of_image
     paths = [place for place in located.places if isinstance(place, Path)]
-    more = narrow_range(paths, annotations.file), _unlabelled(annotations, kept, skeleton)
-    problems += filter(None, more)
+    about_all = narrow_range(paths, annotations.file), _unlabelled(annotations, kept, skeleton)
+    problems += [problem for problem in about_all if problem is not None]
     regions = [region for image in annotations.images for region in image.regions]
     refused_regions = _refused_regions(annotations)
     with_refused = {image for image, _ in refused_regions}
@@ -127,7 +128,7 @@ def check_annotations(
         crowds=crowds,
         keypoints=sum(v > 0 for instance in kept for _, _, v in instance.keypoints or ()),
         classes=dict(sorted(Counter(instance.label for instance in kept).items())),
-        shapes=dict(sorted(Counter(map(_shape_name, regions)).items())),
+        shapes=dict(sorted(Counter(kind_of(region.shape) for region in regions).items())),
         problems=tuple(problems),
     )
 
@@ -173,12 +174,8 @@ def _unlabelled(
     return via.Problem("warning", message, remedy, annotations.file)
 
 
-def _shape_name(region: via.Region) -> str:
-    # VIA's names are those of our classes in lower case.
-    return type(region.shape).__name__.lower()
-
-
 def _as_problem(error: UserError, file: str, remedy: str | None = None) -> via.Problem:
+    """An exception about a file as a problem of it, with what was found and expected."""
     details = {"found": error.found, "expected": error.expected}
     parts = [f"{name} {value}" for name, value in details.items() if value is not None]
     remedy = remedy or error.remedy or "save it again, or give another file"
@@ -205,12 +202,12 @@ def _look_at(
     doubtful = {problem.region for problem in unfit}
     objects = [instance.regions for instance in labelled.instances]
     named = {index for regions in objects if regions[0] in doubtful for index in regions}
-    remedy = "what is outside is cut off; see that the image has the annotated size"
-    problems += [
-        via.Problem("warning", message, remedy, file, image.filename, region.index)
-        for region in image.regions
-        if region.index not in named and (message := _outside(region, *size))
-    ]
+    for region in image.regions:
+        message = "" if region.index in named else _outside(region, *size)
+        if message:
+            remedy = "what is outside is cut off; see that the image has the annotated size"
+            where = (file, image.filename, region.index)
+            problems.append(via.Problem("warning", message, remedy, *where))
     return fitting, problems
 
 
@@ -226,4 +223,5 @@ def _outside(region: via.Region, width: int, height: int) -> str:
     if out <= EDGE and (not whole or isinstance(region.shape, via.Point)):
         return ""
     how = "lies wholly" if whole else f"reaches {out:g} pixels"
-    return f"the {_shape_name(region)} {how} outside the image of {width} x {height} pixels"
+    kind = kind_of(region.shape)
+    return f"the {kind} {how} outside the image of {width} x {height} pixels"

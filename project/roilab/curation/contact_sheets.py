@@ -37,9 +37,12 @@ def ground_truth_pictures(
         skipped: is called with a text for each image that cannot be drawn.
     """
     for image, place in zip(labelled.images, places, strict=True):
+        if isinstance(place, via.Problem):
+            skipped(f"{image.record.filename}: {place.message}")
+            continue
         size = usable_size(labelled.file, image.record, place)
-        if isinstance(size, via.Problem) or isinstance(place, via.Problem):
-            skipped(f"{image.record.filename}: {getattr(size, 'message', '')}")
+        if isinstance(size, via.Problem):
+            skipped(f"{image.record.filename}: {size.message}")
             continue
         try:
             pixels = read_rgb(place)
@@ -47,31 +50,39 @@ def ground_truth_pictures(
             skipped(f"{place}: {error.message}: {error.found}")
             continue
         usable, _ = fit_instances(labelled.file, image, *size)
-        drawn = (*usable.instances, *usable.crowds)
-        height, width = pixels.shape[:2]
-        shrink = min(1.0, _SIDE / max(height, width))
-        if shrink < 1:
-            shape = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-            pixels = np.array(Image.fromarray(pixels).resize(shape, Image.Resampling.BOX))
-        keypoints = None
-        if skeleton is not None:
-            none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
-            rows = np.array([to_continuous(instance.keypoints or none) for instance in drawn])
-            # Visibility 2 becomes 1.
-            keypoints = rows.reshape(len(drawn), len(skeleton.keypoints), 3) * (shrink, shrink, 0.5)
-        boxes = np.array([box_of(instance, width, height) for instance in drawn], dtype=float)
-        crowds = [f"{instance.label} (crowd)" for instance in usable.crowds]
-        picture = draw_instances(
-            pixels,
-            boxes=boxes.reshape(-1, 4) * shrink,
-            masks=[[np.array(ring) * shrink for ring in instance.polygons] for instance in drawn],
-            keypoints=keypoints,
-            labels=[*(instance.label for instance in usable.instances), *crowds],
-            loose_points=np.array(loose[image.record.key], dtype=float).reshape(-1, 2) * shrink,
-            skeleton=skeleton,
-            scale=max(1, _SIDE // max(pixels.shape[:2])),
-        )
+        picture = _drawn(pixels, usable, skeleton, loose[image.record.key])
         yield titled(picture, place.name, _LETTERS)
+
+
+def _drawn(
+    pixels: Picture, image: via.LabelledImage, skeleton: Skeleton | None, loose: Sequence[via.XY]
+) -> Picture:
+    """The H x W x 3 pixels of an image with its instances and loose points, sized for a sheet."""
+    drawn = (*image.instances, *image.crowds)
+    height, width = pixels.shape[:2]
+    shrink = min(1.0, _SIDE / max(height, width))
+    if shrink < 1:
+        shape = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        pixels = np.array(Image.fromarray(pixels).resize(shape, Image.Resampling.BOX))
+    keypoints = None
+    if skeleton is not None:
+        none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
+        rows = np.array([to_continuous(instance.keypoints or none) for instance in drawn])
+        # Visibility 2 becomes 1.
+        keypoints = rows.reshape(len(drawn), len(skeleton.keypoints), 3) * (shrink, shrink, 0.5)
+    boxes = np.array([box_of(instance, width, height) for instance in drawn], dtype=float)
+    labels = [instance.label for instance in image.instances]
+    labels += [f"{crowd.label} (crowd)" for crowd in image.crowds]
+    return draw_instances(
+        pixels,
+        boxes=boxes.reshape(-1, 4) * shrink,
+        masks=[[np.array(ring) * shrink for ring in instance.polygons] for instance in drawn],
+        keypoints=keypoints,
+        labels=labels,
+        loose_points=np.array(loose, dtype=float).reshape(-1, 2) * shrink,
+        skeleton=skeleton,
+        scale=max(1, _SIDE // max(pixels.shape[:2])),
+    )
 
 
 def loose_points(image: via.LabelledImage, rules: via.LabelRules) -> list[via.XY]:
@@ -103,10 +114,10 @@ def save_sheet(folder: Path, number: int, pictures: list[Picture]) -> None:
 
 def remove_stale_sheets(folder: Path, written: int) -> int:
     """Remove the sheets that an earlier, larger call left; returns how many."""
-    sheets = [
-        (re.fullmatch(r"sheet_(\d{3,})", path.stem), path) for path in folder.glob("sheet_*.jpg")
-    ]
-    stale = [path for match, path in sheets if match and int(match[1]) > written]
-    for path in stale:
-        path.unlink()
-    return len(stale)
+    removed = 0
+    for path in list(folder.glob("sheet_*.jpg")):
+        match = re.fullmatch(r"sheet_(\d{3,})", path.stem)
+        if match and int(match[1]) > written:
+            path.unlink()
+            removed += 1
+    return removed

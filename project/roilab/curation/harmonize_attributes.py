@@ -15,6 +15,10 @@ from roilab.via.records import TAGS
 
 # Role -> the key of `via.LabelRules` that names its attribute.
 _KEYS = {role: f"{role}_attribute" for role in ("class", "keypoint", "instance", "visibility")}
+# More different texts than this are no classes if they are more than half of all.
+_MANY = 50
+
+Values = Mapping[str, via.Value]
 
 
 @dataclass(slots=True)
@@ -88,6 +92,7 @@ def own_rules(annotations: via.Annotations, rules: via.LabelRules) -> via.LabelR
 def _source(
     annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
 ) -> _Source:
+    """A file with the roles that it shows by itself; attributes that are a class each become one."""
     own = own_rules(annotations, rules)
     try:
         # Regions without a class keep none: a default lets the other roles be found.
@@ -134,16 +139,21 @@ def _complete(
     used = file.names.values()
     candidates = {key: values for key, values in candidates.items() if key not in used}
     if candidates:
+        remedy = (
+            f"give {argument(_KEYS[role], 'NAME')}, or rename the attribute of this file to "
+            f"'{name}'"
+        )
+        if skeleton is None and role != "class":
+            remedy = (
+                f"give skeleton=FILE; where that is not enough, {argument(_KEYS[role], 'NAME')}"
+            )
         raise UserError(
             f"cannot tell which attribute is the {role}, '{name}' in {first.annotations.file}",
             file=file.annotations.file,
             key=_KEYS[role],
             found=label_rules.with_samples(candidates),
             expected="one of these",
-            remedy=f"give {argument(_KEYS[role], 'NAME')}, or rename the attribute of this file to "
-            f"'{name}'"
-            if skeleton is not None or role == "class"
-            else f"give skeleton=FILE; where that is not enough, {argument(_KEYS[role], 'NAME')}",
+            remedy=remedy,
         )
     if role == "instance" and skeleton is None and on_points:
         # Untied, they would belong to no object beside points that are tied.
@@ -203,11 +213,6 @@ def _renamed(file: _Source, names: Mapping[str, str], tags: set[str]) -> via.Ann
     )
 
 
-Values = Mapping[str, via.Value]
-# More different texts than this are no classes if they are more than half of all.
-_MANY = 50
-
-
 def with_values(
     annotations: via.Annotations,
     declared: Mapping[str, via.Attribute],
@@ -228,7 +233,8 @@ def declared_classes(
     declared = annotations.region_attributes.get(attribute or "")
     options = declared.options if declared is not None else ()
     names = [label_rules.described(option, declared) for option in options]
-    return list(dict.fromkeys(new for name in names if (new := class_map.get(name, name))))
+    mapped = [class_map.get(name, name) for name in names]
+    return list(dict.fromkeys(name for name in mapped if name))
 
 
 def with_united_class(
@@ -243,7 +249,10 @@ def with_united_class(
     names = ("class", "label", "category", *(f"class {n}" for n in range(2, len(others) + 3)))
     name = next(candidate for candidate in names if candidate not in others)
     regions = [region for image in annotations.images for region in image.regions]
-    several = any(sum(bool(r.attributes.get(flag)) for flag in flags) > 1 for r in regions)
+    # Whether a region has two of the classes, which a dropdown cannot hold.
+    several = any(
+        sum(bool(region.attributes.get(flag)) for flag in flags) > 1 for region in regions
+    )
 
     def united(values: Values) -> Values:
         ticked = tuple(flag for flag in flags if values.get(flag))
@@ -303,4 +312,6 @@ def with_class_choice(
         attribute = roles.label
         if roles.flags:
             declared, attribute = with_united_class(declared, roles.flags)
-    return (with_class_dropdown(declared, attribute) if attribute else declared), []
+    if attribute:
+        declared = with_class_dropdown(declared, attribute)
+    return declared, []

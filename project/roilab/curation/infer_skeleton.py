@@ -155,8 +155,9 @@ def _names_of_points(files: Sequence[via.Annotations], attribute: str | None) ->
 
 def _keypoint_attribute(file: via.Annotations) -> str | None:
     """The only attribute that names the points; None where the file has none."""
-    if tag := attribute_roles.tagged(file.region_attributes).get("keypoint"):
-        return tag
+    tagged = attribute_roles.tagged(file.region_attributes).get("keypoint")
+    if tagged:
+        return tagged
     kinds = (via.Point,)
     # What outlines have as well is a class or ties points to them, unless the points have values of
     # it that no outline has: VIA gives an attribute's default to every region.
@@ -227,17 +228,20 @@ def estimate_sigmas(sets: Sequence[via.LabelledSet], skeleton: Skeleton) -> dict
         message = "no keypoint of any object is annotated twice"
         expected = "files of several people about the same images, with outlined objects"
         raise UserError(message, expected=expected, remedy="give the file of each person")
-    estimates = {name: Sigma(math.sqrt(fmean(s)), len(s)) for name, s in samples.items()}
-    return {name: estimates[name] for name in skeleton.keypoints if name in estimates}
+    return {
+        name: Sigma(math.sqrt(fmean(samples[name])), len(samples[name]))
+        for name in skeleton.keypoints
+        if name in samples
+    }
 
 
 def with_sigmas(skeleton: Skeleton, sigmas: Mapping[str, Sigma]) -> Skeleton:
-    """The skeleton with the estimates, where there are any and they are not zero."""
-    values = [
-        round(sigmas[name].value, 4) if name in sigmas and sigmas[name].value >= 5e-5 else before
-        for name, before in zip(skeleton.keypoints, skeleton.sigmas, strict=True)
-    ]
-    return replace(skeleton, sigmas=tuple(values))
+    """The skeleton with the estimates to four decimals, where there are any that are not zero."""
+    values = dict(zip(skeleton.keypoints, skeleton.sigmas, strict=True))
+    for name, sigma in sigmas.items():
+        if name in values and sigma.value >= 5e-5:
+            values[name] = round(sigma.value, 4)
+    return replace(skeleton, sigmas=tuple(values.values()))
 
 
 def _same_objects(
@@ -245,30 +249,37 @@ def _same_objects(
 ) -> Iterator[list[via.Instance]]:
     """Groups of instances, at most one of each set, that are the same object of the same image."""
     images: dict[str, list[list[via.Instance]]] = defaultdict(list)
-    for image in (image for labelled in sets for image in labelled.images):
-        objects = [
-            instance
-            for instance in image.instances
-            if instance.label in skeleton.classes and instance.outlines and instance.keypoints
-        ]
-        images[image.record.filename].append(objects)
+    for labelled in sets:
+        for image in labelled.images:
+            objects = [
+                instance
+                for instance in image.instances
+                if instance.label in skeleton.classes and instance.outlines and instance.keypoints
+            ]
+            images[image.record.filename].append(objects)
     for first, *rest in images.values():
         groups = [[instance] for instance in first]
         for others in rest:
-            overlaps = [
-                (iou(extent_of(group[0]), extent_of(other)), at, number)
-                for at, group in enumerate(groups)
-                for number, other in enumerate(others)
-                if group[0].label == other.label
-            ]
-            matches: dict[int, int] = {}
-            for overlap, at, number in sorted(overlaps, reverse=True):
-                is_free = number not in matches and at not in matches.values()
-                if is_free and overlap >= _MATCHING_IOU:
-                    matches[number] = at
+            matches = _matches([group[0] for group in groups], others)
             for number, other in enumerate(others):
                 if number in matches:
                     groups[matches[number]].append(other)
                 else:
                     groups.append([other])
         yield from groups
+
+
+def _matches(objects: Sequence[via.Instance], others: Sequence[via.Instance]) -> dict[int, int]:
+    """Index in `others` -> index in `objects` of the same object, the best overlaps first."""
+    overlaps = [
+        (iou(extent_of(instance), extent_of(other)), at, number)
+        for at, instance in enumerate(objects)
+        for number, other in enumerate(others)
+        if instance.label == other.label
+    ]
+    matches: dict[int, int] = {}
+    for overlap, at, number in sorted(overlaps, reverse=True):
+        is_free = number not in matches and at not in matches.values()
+        if is_free and overlap >= _MATCHING_IOU:
+            matches[number] = at
+    return matches

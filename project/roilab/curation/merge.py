@@ -1,5 +1,6 @@
 """One annotation file from several: images, attributes and options of all."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -53,11 +54,15 @@ def merge_annotations(
         remedy = "see that the names are the same in all files"
         problems.append(Problem("warning", message, remedy, file, attribute=name))
     declared = [_by_description(source, clashing) for source in declared]
+
     attributes = _united(file, [source.region_attributes for source in declared], problems)
     declared = [_of_type(source, attributes) for source in declared]
+
     sizes: dict[str, set[int]] = defaultdict(set)  # file name -> those that are stated anywhere
-    for image in (image for source in declared for image in source.images):
-        sizes[image.filename] |= {image.size} if image.size is not None else set()
+    for source in declared:
+        for image in source.images:
+            if image.size is not None:
+                sizes[image.filename].add(image.size)
     images: dict[_Key, tuple[ImageRecord, str]] = {}
     for source in declared:
         problems += _add_images(images, source, sizes, progress)
@@ -95,7 +100,8 @@ def with_file_sizes(
             size = path.stat().st_size
             images.append(replace(image, size=size, key=image_key(image.filename, size)))
     problems = []
-    if missing := sum(image.size is None for image in images):
+    missing = sum(image.size is None for image in images)
+    if missing:
         message = f"the sizes of {counted(missing, 'image')} stay unknown: no file in {folder}"
         remedy = "give the folder that holds them, VIA knows images by name and size"
         problems.append(Problem("warning", message, remedy, annotations.file))
@@ -108,6 +114,10 @@ def _add_images(
     sizes: Mapping[str, set[int]],
     progress: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]],
 ) -> list[Problem]:
+    """Add a file's images to `images`, each with the first file that has it; returns the problems.
+
+    `sizes` is file name -> the sizes in bytes that any file states for it.
+    """
     problems = []
     keys = {image.key for image, _ in images.values()}
     same = 0
@@ -190,8 +200,9 @@ def _clashing(groups: Sequence[Mapping[str, Attribute]]) -> list[str]:
                 of_meaning[description or option].add(option)
             for meaning, options in of_meaning.items():
                 ids[name, meaning].add(frozenset(options))
-    several = [key for table in (meanings, ids) for key, values in table.items() if len(values) > 1]
-    return sorted({name for name, _ in several})
+    clashing = {name for (name, _), several in meanings.items() if len(several) > 1}
+    clashing |= {name for (name, _), several in ids.items() if len(several) > 1}
+    return sorted(clashing)
 
 
 def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
@@ -222,21 +233,25 @@ def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
 
 def _of_type(source: Annotations, united: Mapping[str, Attribute]) -> Annotations:
     """The file with ticks where an attribute became a checkbox, one value where it ceased to be."""
-    others = {
-        name: united[name].type == "checkbox"
-        for name, attribute in source.region_attributes.items()
-        if (attribute.type == "checkbox") is not (united[name].type == "checkbox")
-    }
-    if not others:
+    to_ticks: set[str] = set()
+    to_text: set[str] = set()
+    for name, attribute in source.region_attributes.items():
+        was_checkbox = attribute.type == "checkbox"
+        is_checkbox = united[name].type == "checkbox"
+        if is_checkbox and not was_checkbox:
+            to_ticks.add(name)
+        elif was_checkbox and not is_checkbox:
+            to_text.add(name)
+    if not to_ticks and not to_text:
         return source
 
     def typed(name: str, value: via.Value) -> via.Value:
-        if name not in others:
-            return value
-        if isinstance(value, str):
-            return ((value,) if value else ()) if others[name] else value
+        if name in to_ticks and isinstance(value, str):
+            return (value,) if value else ()
         # Several ticks are more than one value can hold: they stay, and are a problem when read.
-        return value if others[name] or len(value) > 1 else "".join(value)
+        if name in to_text and isinstance(value, tuple) and len(value) <= 1:
+            return "".join(value)
+        return value
 
     return with_values(
         source,
@@ -250,7 +265,7 @@ def _united(
 ) -> dict[str, Attribute]:
     """All attributes; adds a warning to the problems for each that has two types."""
     united: dict[str, Attribute] = {}
-    for name, attribute in (pair for attributes in groups for pair in attributes.items()):
+    for name, attribute in itertools.chain(*(attributes.items() for attributes in groups)):
         known = united.setdefault(name, attribute)
         # A JSON or a CSV says nothing of types: there the declaration of a project counts.
         kind = attribute.type if known.type == "text" else known.type

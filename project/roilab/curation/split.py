@@ -51,16 +51,20 @@ def stratified_split(
         UserError: the share is out of range, or there are fewer than two pictures.
     """
     if not 0 < share < 1:
-        message = "a part needs a share"
-        expected = "more than 0, less than 1"
         raise UserError(
-            message, key="share", found=share, expected=expected, remedy="give a number such as 0.8"
+            "a part needs a share",
+            key="share",
+            found=share,
+            expected="more than 0, less than 1",
+            remedy="give a number such as 0.8",
         )
     if len(groups) < 2:
         message = "there is nothing to divide"
         remedy = "annotate more pictures; copies of one picture stay in one part"
         pictures = f"{len(groups)} different pictures"
         raise UserError(message, found=pictures, expected="at least 2", remedy=remedy)
+
+    # A number drawn for each picture, which decides where nothing else does.
     luck = {key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest() for key in groups}
     labels = {key: set(groups[key]) or {None} for key in sorted(groups, key=luck.__getitem__)}
     counts = Counter(label for names in labels.values() for label in names)
@@ -70,6 +74,7 @@ def stratified_split(
     for key, names in labels.items():
         for label in names:
             left[label].append(key)
+
     parts: tuple[set[str], set[str]] = (set(), set())
     total = [share * len(groups), (1 - share) * len(groups)]
     while open_labels := [name for name in left if left[name]]:
@@ -78,13 +83,15 @@ def stratified_split(
             open_labels, key=lambda name: (len(left[name]), luck[left[name][0]], repr(name))
         )
         for key in list(left[label]):
-            first, second = ((needed[part][label], total[part]) for part in (0, 1))
-            part = 0 if first >= second else 1
+            # To the part that needs the label more, else to the one that needs more pictures.
+            needs = [(needed[part][label], total[part]) for part in (0, 1)]
+            part = 0 if needs[0] >= needs[1] else 1
             parts[part].add(key)
             total[part] -= 1
             for name in labels[key]:
                 needed[part][name] -= 1
                 left[name].remove(key)
+
     for empty, full in (parts, parts[::-1]):
         if not empty:
             key = min(full, key=luck.__getitem__)

@@ -10,7 +10,7 @@ from typing import Any
 
 from roilab import via
 from roilab.skeleton import Skeleton
-from roilab.via.geometry import area
+from roilab.via.geometry import area, kind_of
 
 # COCO's bounds of small, medium and large: areas of squares of 32 and 96 pixels.
 _MEDIUM, _LARGE = 32**2, 96**2
@@ -87,7 +87,7 @@ def count_annotations(
     """
     records = [image for annotations, _ in files for image in annotations.images]
     labelled = [image for _, labelled_set in files for image in labelled_set.images]
-    shapes = Counter(type(region.shape).__name__.lower() for r in records for region in r.regions)
+    shapes = Counter(kind_of(region.shape) for record in records for region in record.regions)
     together: Counter[tuple[str, str]] = Counter()
     areas: dict[str, list[_Areas]] = defaultdict(list)
     for image in progress(labelled):
@@ -102,14 +102,10 @@ def count_annotations(
         for instances in areas.values()
         for box, _ in instances
     )
-    classes = {}
-    for name, instances in sorted(areas.items()):
-        outlined = [outline for _, outline in instances if outline is not None]
-        sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box, _ in instances)
-        median = statistics.median(outlined) if outlined else 0.0
-        by_size = (sizes[0], sizes[1], sizes[2])
-        images = together[name, name]
-        classes[name] = ClassStats(len(instances), images, sum(outlined), median, by_size)
+    classes = {
+        name: _class_stats(instances, together[name, name])
+        for name, instances in sorted(areas.items())
+    }
     counts = Counter(len(image.instances) for image in labelled)
     return Stats(
         files=tuple(annotations.file for annotations, _ in files),
@@ -125,10 +121,24 @@ def count_annotations(
     )
 
 
+def _class_stats(instances: Sequence[_Areas], images: int) -> ClassStats:
+    outlined = [outline for _, outline in instances if outline is not None]
+    # 0, 1 and 2 for small, medium and large.
+    sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box, _ in instances)
+    return ClassStats(
+        instances=len(instances),
+        images=images,
+        area=sum(outlined),
+        median_area=statistics.median(outlined) if outlined else 0.0,
+        sizes=(sizes[0], sizes[1], sizes[2]),
+    )
+
+
 def _box_area(instance: via.Instance) -> float:
     """The area of the box around the outlines, else around the labelled keypoints."""
     boxes = [via.bounds(shape) for shape in instance.outlines]
-    boxes += [(x, y, x, y) for x, y, v in instance.keypoints or () if v and not boxes]
+    if not boxes:
+        boxes = [(x, y, x, y) for x, y, v in instance.keypoints or () if v]
     x0, y0, x1, y1 = zip(*boxes, strict=True)
     return (max(x1) - min(x0)) * (max(y1) - min(y0))
 

@@ -1,7 +1,7 @@
 """Labelled VIA images -> COCO json: instances, and person keypoints where there is a skeleton."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from roilab import via
@@ -67,7 +67,8 @@ def annotations_to_coco(
     problems = list(labelled.problems)
     changed: Counter[object] = Counter()
     held = {roles.label, *roles.flags, roles.keypoint, roles.instance, roles.visibility}
-    values = renumbered = 0
+    values = 0  # that the document does not hold
+    renumbered = 0
     file = labelled.file
     for whole in progress(labelled.images):
         record = whole.record
@@ -81,8 +82,9 @@ def annotations_to_coco(
         drawn = [instance for instance in image.instances if instance.coco is None]
         changed.update(type(shape) for instance in drawn for shape in instance.outlines)
         changed[_POINTS] += sum(not instance.outlines for instance in image.instances)
-        values += _count(record.attributes, {"width", "height"} if _stated_size(record) else set())
-        values += sum(_count(region.attributes, held) for region in record.regions)
+        in_document = {"width", "height"} if _stated_size(record) else set()
+        values += _count_lost(record.attributes, in_document)
+        values += sum(_count_lost(region.attributes, held) for region in record.regions)
         number = len(records) + 1
         renumbered += record.key != str(number)
         records.append(detectron2_record(number, record.filename, image, classes, skeleton, size))
@@ -121,15 +123,18 @@ def lost_links(categories: Iterable[via.CocoCategory], skeleton: Skeleton | None
     return sum(frozenset(link) not in kept for category in categories for link in category.links)
 
 
-def _count(attributes: Mapping[str, via.Value], held: set[str | None]) -> int:
+def _count_lost(attributes: Mapping[str, via.Value], held: Set[str | None]) -> int:
+    """The number of values that are set, without those that the document holds."""
     return sum(bool(value) for name, value in attributes.items() if name not in held)
 
 
 def _size(record: via.ImageRecord, size_of: SizeOf, file: str) -> tuple[int, int] | via.Problem:
     """The size of an image, or why it is unknown."""
-    reason, remedy = "its file is not there", "give the folder that holds it"
+    reason = "its file is not there"
+    remedy = "give the folder that holds it"
     try:
-        if size := _stated_size(record) or size_of(record):
+        size = _stated_size(record) or size_of(record)
+        if size is not None:
             return size
     except UserError as error:
         reason = error.message + (f": {error.found}" if error.found else "")
@@ -139,6 +144,11 @@ def _size(record: via.ImageRecord, size_of: SizeOf, file: str) -> tuple[int, int
 
 
 def _stated_size(record: via.ImageRecord) -> tuple[int, int] | None:
-    sizes = [record.attributes.get(key, "") for key in ("width", "height")]
-    width, height = (int(s) if isinstance(s, str) and is_index(s) else 0 for s in sizes)
+    """(width, height) by the attributes of an image that was in a COCO file; None for none."""
+
+    def side(name: str) -> int:
+        text = record.attributes.get(name, "")
+        return int(text) if isinstance(text, str) and is_index(text) else 0
+
+    width, height = side("width"), side("height")
     return (width, height) if width > 0 and height > 0 else None

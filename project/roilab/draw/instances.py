@@ -21,11 +21,14 @@ Mask: TypeAlias = npt.NDArray[np.bool_] | Sequence[npt.ArrayLike]
 # OpenCV's fixed point: coordinates are in 1/16 of a pixel.
 BITS = 4
 _OPACITY = 0.4  # of a mask's colour
-# The radius of a dot that is hardly seen, and how much larger a sure one's is, in line widths.
-_RADIUS, _GROWTH = 0.9, 1.1
+# The radius of the dot of a keypoint that is hardly seen, and how much larger it is for one that is
+# fully seen, in line widths.
+_RADIUS = 0.9
+_GROWTH = 1.1
 _CROSS = 2.5  # how far the arms of a cross reach, in line widths
-# What is smaller and lies between pixels is as dark as its rim.
-_LEAST_RADIUS, _LEAST_WIDTH = 1.5, 2
+# In pixels: what is smaller and lies between pixels is as dark as its rim.
+_LEAST_RADIUS = 1.5
+_LEAST_WIDTH = 2
 # A line is no wider than this share of the instance, so that dots of small ones stay apart.
 _SHARE = 1 / 50
 
@@ -108,10 +111,13 @@ def draw_instances(
 
 
 def _colour(colours: Sequence[int] | Ints | None, place: int) -> Colour:
-    return PALETTE[(place if colours is None else int(colours[place])) % len(PALETTE)]
+    """The colour of an instance, by `colours` of `draw_instances` or its place."""
+    number = place if colours is None else int(colours[place])
+    return PALETTE[number % len(PALETTE)]
 
 
 def _array(name: str, values: npt.ArrayLike | None, dimensions: int, last: int) -> Floats | None:
+    """The values as an array of `dimensions`, the last of the size `last`; None for none."""
     if values is None:
         return None
     array = np.asarray(values, dtype=np.float64)
@@ -132,7 +138,9 @@ def _anchors(
 ) -> list[tuple[int, int]]:
     """Each instance's top left corner in the picture: of its box, else its mask, else points."""
     anchors = []
-    points = [] if joints is None else [row[row[:, 2] > threshold, :2] * scale for row in joints]
+    points: list[Floats] = []
+    if joints is not None:
+        points = [row[row[:, 2] > threshold, :2] * scale for row in joints]
     for box, area, point in zip_longest(() if corners is None else corners, areas, points):
         left, top = 0.0, 0.0
         if box is not None:
@@ -212,6 +220,7 @@ def _draw_area(picture: Picture, area: Area, colour: Colour, line: int) -> None:
     part = picture[top : area.top + high + rim, left : area.left + wide + rim]
     pixels = np.zeros(part.shape[:2], np.uint8)
     pixels[area.top - top :, area.left - left :][:high, :wide] = area.pixels
+    # The tinted picture, by a table of all values of a byte for each channel.
     shades = np.arange(256)[:, None] * (1 - _OPACITY) + np.array(colour) * _OPACITY
     tinted = cv2.LUT(part, np.rint(shades).astype(np.uint8)[None])
     around = cv2.dilate(pixels, np.ones((2 * rim + 1, 2 * rim + 1), np.uint8))
@@ -258,6 +267,8 @@ def _draw_keypoints(
             continue
         width = max(1, min(line, round(extent * _SHARE))) if extent else line
         rim = palette.rim_width(width)
+
+        # The links of which both ends are drawn.
         whole = links[shown[links].all(axis=1)]
         # A link has the strength of its weaker end, and the colour of its ends.
         weaker = strength[whole].min(axis=1)
@@ -270,6 +281,7 @@ def _draw_keypoints(
             cv2.line(picture, start, end, BLACK, wide + 2 * rim, cv2.LINE_AA, BITS)
         for (start, end), wide, shade in lines:
             cv2.line(picture, start, end, shade, wide, cv2.LINE_AA, BITS)
+
         radii = np.maximum(_LEAST_RADIUS, width * (_RADIUS + _GROWTH * strength[shown]))
         inner = np.rint(radii * (1 << BITS)).astype(int)
         dots = (place[shown].tolist(), inner.tolist(), colours[shown].tolist())

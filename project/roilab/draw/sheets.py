@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from roilab.draw.palette import BLACK, Colour, Picture, mean_side, rim_width
 
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
-_LEAST = 11  # height of letters in pixels
+_LEAST = 11  # pixels, of the height of letters that can be read
 _PADDING = 1 / 7  # of the height of letters
 _GROUND: Colour = (24, 24, 24)
 _LETTERS: Colour = (240, 240, 240)
@@ -34,6 +34,8 @@ class Labels:
         left = max(0, min(anchor[0], wide - width))
         right = left + width
         first = max(0, min(anchor[1] - height, high - height))
+
+        # The places below one another, without those that a label beside them covers.
         tops = np.arange(first, max(first, high - height) + 1, height)
         starts, ends = self._occupied[:, 0], self._occupied[:, 2]
         beside = self._occupied[(starts < right) & (left < ends)]
@@ -52,7 +54,7 @@ def side_by_side(pictures: Sequence[Picture], titles: Sequence[str]) -> Picture:
     """
     if not pictures or len(pictures) != len(titles):
         raise ValueError(f"{len(pictures)} pictures and {len(titles)} titles")
-    size = max(11, round(max(picture.shape[0] for picture in pictures) / 32))
+    size = max(_LEAST, round(max(picture.shape[0] for picture in pictures) / 32))
     return grid([titled(*pair, size) for pair in zip(pictures, titles, strict=True)], len(titles))
 
 

@@ -11,9 +11,9 @@ SCALE = 3
 
 Image = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
-Ball = tuple[float, float, float]
+Ball = tuple[float, float, float]  # a circle: x, y and radius
 
-_SHIFT = 4
+_SHIFT = 4  # bits of cv2's fixed point: coordinates are in 1/16 of a sub-pixel
 _TURN = np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False)
 _CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
 
@@ -47,6 +47,7 @@ class Layer:
         if flat:
             cv2.fillConvexPoly(self.colour, _outline(balls, 0.0, 1.0), colour, shift=_SHIFT)
             return
+        # A dark outline, the surface, and a lighter spot towards the upper left.
         for lift, share, light in ((0.0, 1.0, 0.62), (0.0, 0.88, 0.92), (0.16, 0.68, 1.06)):
             ring = _outline(balls, lift, share)
             cv2.fillConvexPoly(self.colour, ring, shade(colour, light), shift=_SHIFT)

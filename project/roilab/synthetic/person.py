@@ -43,7 +43,6 @@ _LEGS = {
 }
 _LEGS_SHARES = (0.3, 0.22, 0.23, 0.13, 0.12)
 
-
 # The numbers of the body parts in a layer's part map.
 _SIDED = ("eye", "ear", "upper_arm", "forearm", "thigh", "shin", "foot")
 _NAMES = (
@@ -199,10 +198,12 @@ def _chain(
 
 
 def _limb(rng: np.random.Generator, ranges: tuple[tuple[float, float], ...]) -> Limb:
+    """A limb with random angles within the ranges of `_ARMS` or `_LEGS`."""
     out, forward, low_out, low_forward = (float(rng.uniform(*range_)) for range_ in ranges)
     return (out, forward), (low_out, low_forward)
 
 
+# BGR.
 _SKINS = ((190, 214, 245), (150, 186, 230), (118, 158, 212), (84, 120, 176), (58, 82, 128))
 _HAIRS = (
     *((28, 28, 34), (30, 48, 78), (38, 74, 122), (90, 180, 225), (40, 60, 160)),
@@ -211,6 +212,7 @@ _HAIRS = (
 
 
 def _dress(rng: np.random.Generator) -> dict[str, Colour]:
+    """Random colours of skin, hair and clothes, BGR."""
     skin = shade(_SKINS[rng.integers(len(_SKINS))], rng.uniform(0.92, 1.05))
     # The back of a head must not look like a face.
     hairs = [hair for hair in _HAIRS if np.abs(np.subtract(hair, skin)).sum() > 150]
@@ -273,7 +275,8 @@ _LIMBS = (
 
 def _torso(person: Person, places: Joints) -> list[_Stroke]:
     """Neck and torso, with what tells the front (an open collar) from the back (a backpack)."""
-    colours, unit = person.colours, person.height
+    colours = person.colours
+    unit = person.height
     shoulders = [places["left_shoulder"], places["right_shoulder"]]
     hips = [places["left_hip"], places["right_hip"]]
     top = _between(shoulders[0], shoulders[1], 0.5)
@@ -282,7 +285,8 @@ def _torso(person: Person, places: Joints) -> list[_Stroke]:
     trunk = [_ball(person, place, 0.050 * person.build) for place in shoulders]
     trunk += [_ball(person, place, 0.056 * person.build) for place in hips]
     belt = [_ball(person, hip + np.array([0, 0.028 * unit, 0]), 0.026) for hip in hips]
-    throat = _tube(person, top, _between(top, places["head"], 0.55), (0.036, 0.036), -0.01)
+    chin = _between(top, places["head"], 0.55)
+    throat = _tube(person, top, chin, (0.036, 0.036), -0.01)
     strokes = [
         _Stroke(*throat, shade(colours["skin"], 0.9), PARTS["neck"]),
         _Stroke(near, trunk, colours["shirt"], PARTS["torso"]),
@@ -294,9 +298,10 @@ def _torso(person: Person, places: Joints) -> list[_Stroke]:
     if person.front:
         half = 0.05 * unit * np.cos(person.yaw)
         collar = [_ball(person, top + np.array([x, -0.03 * unit, 0]), 0.006) for x in (-half, half)]
-        tip, end = _between(top, bottom, 0.34), _between(top, bottom, 0.9)
-        lining = [_ball(person, place, 0.012) for place in (tip, end)]
+        tip = _between(top, bottom, 0.34)
         collar.append(_ball(person, tip, 0.006))
+        end = _between(top, bottom, 0.9)
+        lining = [_ball(person, place, 0.012) for place in (tip, end)]
         strokes.append(_Stroke(near, collar, colours["skin"], flat=True))
         strokes.append(_Stroke(near, lining, colours["accent"], flat=True))
     elif person.backpack:
@@ -314,15 +319,20 @@ def _torso(person: Person, places: Joints) -> list[_Stroke]:
 
 def _head(person: Person, places: Joints) -> list[_Stroke]:
     """Hair, face and ears: the face is a smaller ball in front of the hair."""
-    radius, skin, bias = HEAD * person.head, person.colours["skin"], 0.05
+    radius = HEAD * person.head
+    skin = person.colours["skin"]
+    bias = 0.05  # how much nearer a head is drawn than it is, in body units
     look = person.joints["nose"] - person.joints["head"]
     ahead = np.array([look[0], 0.0, look[2]]) / np.hypot(look[0], look[2])
-    aside, below = np.array([ahead[2], 0.0, -ahead[0]]), np.array([0.0, 1.0, 0.0])
+    aside = np.array([ahead[2], 0.0, -ahead[0]])
+    below = np.array([0.0, 1.0, 0.0])
 
     def place(shift: Vector) -> Vector:
+        """The projection of a point of the head; `shift` is from its centre, in radii."""
         return places["head"] + person.project(radius * shift)
 
-    hair, face = place(-0.14 * ahead - 0.2 * below), place(0.2 * ahead + 0.12 * below)
+    hair = place(-0.14 * ahead - 0.2 * below)
+    face = place(0.2 * ahead + 0.12 * below)
     near = float(face[2]) + bias
     locks = [_ball(person, hair, 1.06 * radius)]
     strokes = [
@@ -330,14 +340,18 @@ def _head(person: Person, places: Joints) -> list[_Stroke]:
         _Stroke(near, [_ball(person, face, 0.88 * radius)], skin, PARTS["face"]),
     ]
     for side, _ in SIDES:
-        ear, part = places[f"{side}_ear"], PARTS[f"{side}_ear"]
+        ear = places[f"{side}_ear"]
         ball = [_ball(person, ear, 0.26 * radius)]
+        part = PARTS[f"{side}_ear"]
         strokes.append(_Stroke(float(ear[2]) + bias, ball, shade(skin, 0.88), part))
+
+    # What is nearer to us than this lies on our side of the head.
     ours = places["head"][2] + 0.15 * radius
     for name in ("left_eye", "right_eye"):
         eye = places[name]
         if eye[2] > ours:
-            white, pupil = ([_ball(person, eye, share * radius)] for share in (0.22, 0.14))
+            white = [_ball(person, eye, 0.22 * radius)]
+            pupil = [_ball(person, eye, 0.14 * radius)]
             strokes.append(_Stroke(near, white, (245, 245, 245), PARTS[name], flat=True))
             strokes.append(_Stroke(near, pupil, (35, 25, 20), flat=True))
     if places["nose"][2] > ours:

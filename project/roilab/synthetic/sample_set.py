@@ -18,8 +18,11 @@ from roilab.via.records import TAGS
 CLASSES = ("person", "car")
 # Counted up when the same arguments give other bytes: an older set is not taken for a new one.
 _DRAWING = 2
+# Names of files.
 _ARGUMENTS = "figures.json"
-_QUALITY = 95
+_PROJECT = "via_project.json"
+_SKELETON = "skeleton.json"
+_QUALITY = 95  # of JPEG
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,8 @@ def write_figures(
             raise UserError(problem, key=key, found=value, expected=f"at least {least}")
     out = Path(out)
     arguments = {"drawing": _DRAWING, **arguments}
-    project = "via_project.json"
-    skeleton = out / "skeleton.json"
-    paths = FiguresPaths(out / "train" / project, out / "val" / project, skeleton, reused=True)
+    train_file, val_file = out / "train" / _PROJECT, out / "val" / _PROJECT
+    paths = FiguresPaths(train_file, val_file, out / _SKELETON, reused=True)
     if _is_drawn(out, arguments):
         return paths
     try:
@@ -86,7 +88,8 @@ def write_figures(
 
 def sample_scene(split: str, index: int, size: int, seed: int) -> Scene:
     """Image `index` of a split ("train" or "val") of the sample set."""
-    return draw_scene(np.random.default_rng([seed, ("train", "val").index(split), index]), size)
+    rng = np.random.default_rng([seed, ("train", "val").index(split), index])
+    return draw_scene(rng, size)
 
 
 def region_attributes() -> dict[str, via.Attribute]:
@@ -98,7 +101,9 @@ def region_attributes() -> dict[str, via.Attribute]:
         "visibility": ("radio", "of the joint", ("visible", "occluded")),
     }
     return {
-        name: via.Attribute(name, kind, f"{text} {TAGS[name]}", {o: o for o in options})
+        name: via.Attribute(
+            name, kind, f"{text} {TAGS[name]}", {option: option for option in options}
+        )
         for name, (kind, text, options) in kinds.items()
     }
 
@@ -138,12 +143,12 @@ def _write_all(
             done += 1
             if progress is not None:
                 progress(done)
-        path = folder / split / "via_project.json"
+        path = folder / split / _PROJECT
         annotations = via.Annotations(
             str(path), via.Container.VIA2_PROJECT, tuple(records), region_attributes(), {}
         )
         via.write_project(path, annotations)
-    for name, data in (("skeleton.json", COCO_PERSON.to_dict()), (_ARGUMENTS, arguments)):
+    for name, data in ((_SKELETON, COCO_PERSON.to_dict()), (_ARGUMENTS, arguments)):
         (folder / name).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 

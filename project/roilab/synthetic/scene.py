@@ -15,8 +15,8 @@ Range = tuple[float, float]
 
 # An object of which less than this share can be seen is not placed.
 LEAST_VISIBLE = 0.5
-_TRIES = 12
-_EMPTY = 0.08
+_TRIES = 12  # to place an object
+_EMPTY = 0.08  # the share of scenes without an object
 # Hues: blue, dusk, and any.
 _SKIES: tuple[Range, ...] = ((95, 120), (95, 120), (5, 25), (0, 180))
 # Outline of cabin and windows along the length (0 rear, 1 front) and above the ground, in lengths.
@@ -60,7 +60,10 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """An object on a layer of its own, standing at y = ground; lengths and joints in pixels."""
+    """An object on a layer of its own; lengths and joints in pixels.
+
+    It stands at y = `ground`, with a shadow of `width` around x = `middle`.
+    """
 
     label: str
     ground: float
@@ -85,6 +88,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
             if _all_visible(together):
                 placed = together
                 break
+
     # 1 + index of the object on top of each sub-pixel, 0 for none.
     owner: Image = np.zeros((size * SCALE, size * SCALE), np.uint8)
     for index, item in enumerate(placed):
@@ -93,6 +97,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     for index, item in enumerate(placed):
         cv2.copyTo(item.layer.colour, (owner == index + 1).astype(np.uint8), canvas)
     figures = tuple(_annotate(item, owner == index + 1, size) for index, item in enumerate(placed))
+
     # The mean of the sub-pixels; then light, contrast and noise, as a camera would add them.
     image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
     image = (image - 128) * rng.uniform(0.8, 1.1) + 128 + rng.uniform(-18, 18)
@@ -183,6 +188,7 @@ def _shadows(ground: Image, placed: list[_Placed]) -> Image:
 
 
 def _annotate(item: _Placed, visible: npt.NDArray[np.bool_], size: int) -> Figure:
+    """The annotation of an object of which the (S, S) sub-pixels `visible` can be seen."""
     coverage = cv2.resize(visible.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
     keypoints = {}
     for name in COCO_PERSON.keypoints if item.joints else ():
@@ -315,11 +321,15 @@ def _draw_car(
     hub: Colour,
 ) -> None:
     """Draw a car, with a function that places circles on it."""
-    layer.hull([at(a, h - 0.02 if h > 0.3 else h, 0.03) for a, h in cabin], paint, _CAR)
+    # Circles reach above their centres: those of the roof are lowered.
+    roof = [at(along, above - 0.02 if above > 0.3 else above, 0.03) for along, above in cabin]
+    layer.hull(roof, paint, _CAR)
     body = ((0.05, 0.12), (0.95, 0.11), (0.055, 0.225), (0.93, 0.20))
     layer.hull([at(along, above, 0.05) for along, above in body], paint, _CAR)
     layer.hull([at(0.05, 0.235, 0.012), at(0.93, 0.215, 0.012)], shade(paint, 1.25), flat=True)
     layer.hull([at(0.04, 0.085, 0.02), at(0.96, 0.085, 0.02)], shade(paint, 0.55), flat=True)
+
+    # Two windows, with a pillar between them at `middle`; each has a reflection.
     (a0, low), (a1, high), (a2, _), (a3, _) = cabin
     low, high = low + 0.015, high - 0.04
     middle = (a1 + a2) / 2 + 0.03
@@ -329,10 +339,13 @@ def _draw_car(
     ):
         layer.hull([at(a, h, 0.012) for a, h in pane], (120, 95, 70), flat=True)
         layer.hull([at(a, h, 0.006) for a, h in pane[1:]], (205, 185, 150), flat=True)
+
     handle = [at(middle, 0.2, 0.004), at(middle + 0.04, 0.2, 0.004)]
     layer.hull(handle, shade(paint, 0.5), flat=True)
-    layer.hull([at(0.955, 0.19, 0.02), at(0.93, 0.19, 0.02)], (150, 235, 255), flat=True)
-    layer.hull([at(0.03, 0.2, 0.016), at(0.03, 0.17, 0.016)], (50, 50, 215), flat=True)
+    headlight = [at(0.955, 0.19, 0.02), at(0.93, 0.19, 0.02)]
+    layer.hull(headlight, (150, 235, 255), flat=True)
+    taillight = [at(0.03, 0.2, 0.016), at(0.03, 0.17, 0.016)]
+    layer.hull(taillight, (50, 50, 215), flat=True)
     for along in (0.22, 0.77):
         layer.hull([at(along, 0.085, 0.102)], shade(paint, 0.45), flat=True)
         layer.hull([at(along, 0.085, 0.085)], (38, 36, 36), _CAR, flat=True)

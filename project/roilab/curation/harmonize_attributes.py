@@ -92,7 +92,7 @@ def own_rules(annotations: via.Annotations, rules: via.LabelRules) -> via.LabelR
 def _source(
     annotations: via.Annotations, rules: via.LabelRules, skeleton: Skeleton | None
 ) -> _Source:
-    """A file with the roles that it shows by itself; attributes that are a class each become one."""
+    """A file with the roles that it shows by itself, and one attribute for all that are a class."""
     own = own_rules(annotations, rules)
     try:
         # Regions without a class keep none: a default lets the other roles be found.

@@ -1,4 +1,4 @@
-"""Names and first docstring lines outside the tests: the field's words, one meaning a name."""
+"""Names, and first docstring lines outside the tests: the field's words, one meaning a name."""
 
 import ast
 import re
@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "project" / "roilab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted(ROOT.glob("scripts/**/*.py")), *sorted(ROOT.glob("configs/**/*.py"))]
+TESTS = sorted(ROOT.glob("tests/**/*.py"))
 
 # They say nothing of the value.
 VAGUE = {"each", "found", "given", "made", "taken", "told", "wanted"}
@@ -44,7 +45,7 @@ def first_lines(tree: ast.Module) -> Iterator[str]:
                 yield text.splitlines()[0]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_values_have_names_that_say_something(path: Path) -> None:
     names = list(vague_names(ast.parse(path.read_text(encoding="utf-8"))))
     if path.name == "errors.py":  # `found=` and `expected=` are the two halves of an error

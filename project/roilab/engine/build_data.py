@@ -32,6 +32,15 @@ def check_data_nodes(cfg: DictConfig) -> None:
     Raises:
         UserError: a node is missing or of another kind, or there is one that is not used.
     """
+    _require_calls(cfg)
+    for key in _DATA:
+        _refuse_detectron2_loading(OmegaConf.select(cfg, key), key)
+    for key, needed in _LOADERS.items():
+        _check_loader(OmegaConf.select(cfg, key), key, needed)
+    _refuse_unused_loaders(cfg)
+
+
+def _require_calls(cfg: DictConfig) -> None:
     for key in (*_DATA, *_LOADERS, *_OTHERS):
         node = OmegaConf.select(cfg, key)
         if not config_keys.is_call(node):
@@ -43,39 +52,50 @@ def check_data_nodes(cfg: DictConfig) -> None:
                 remedy="take data and dataloader from one of RoILab's configs, and train and "
                 "lr_multiplier with them",
             )
-    for key in _DATA:
-        node = OmegaConf.select(cfg, key)
-        target = full_name(node["_target_"])
-        if target.startswith("detectron2."):
-            names = node.get("names", "NAME")
-            ours = full_name(from_catalog)
-            if not isinstance(names, str):
-                names = names[0] if len(names) == 1 else "NAME"
+
+
+def _refuse_detectron2_loading(node: DictConfig, key: str) -> None:
+    target = full_name(node["_target_"])
+    if not target.startswith("detectron2."):
+        return
+    ours = full_name(from_catalog)
+    names = node.get("names", "NAME")
+    if not isinstance(names, str):
+        names = names[0] if len(names) == 1 else "NAME"
+    raise UserError(
+        "Detectron2's loading of a data set is not used: it checks nothing",
+        key=key,
+        found=target,
+        expected=f"{ours}, for what is registered in DatasetCatalog",
+        remedy=f"{key}._target_={ours} {key}.name={names}",
+    )
+
+
+def _check_loader(node: DictConfig, key: str, needed: Sequence[str]) -> None:
+    """Refuse a loader that lacks one of the `needed` arguments, or whose node sets one."""
+    takes = config_keys.arguments_of(config_keys.target_of(node))
+    missing = [name for name in needed if name not in takes]
+    if missing:
+        ours = "train_loader" if key == "dataloader.train" else "eval_loader"
+        raise UserError(
+            "a loader does not take what it is given",
+            key=key,
+            found=f"{full_name(node['_target_'])}, without {', '.join(missing)}",
+            expected=f"roilab.data.loaders.{ours}, or one with its arguments",
+            remedy="take dataloader from one of RoILab's configs; it takes Detectron2's "
+            "augmentations",
+        )
+    for name in needed:
+        if name in node:
             raise UserError(
-                "Detectron2's loading of a data set is not used: it checks nothing",
-                key=key,
-                found=target,
-                expected=f"{ours}, for what is registered in DatasetCatalog",
-                remedy=f"{key}._target_={ours} {key}.name={names}",
+                "the config sets an argument of a loader that follows from the run",
+                key=f"{key}.{name}",
+                found=node[name],
+                expected="no such key: masks, keypoints and bitmasks follow the model's heads",
             )
-    for key, needed in _LOADERS.items():
-        node = OmegaConf.select(cfg, key)
-        takes = config_keys.arguments_of(config_keys.target_of(node))
-        if missing := [name for name in needed if name not in takes]:
-            own = f"roilab.data.loaders.{'train' if key.endswith('train') else 'eval'}_loader"
-            raise UserError(
-                "a loader does not take what it is given",
-                key=key,
-                found=f"{full_name(node['_target_'])}, without {', '.join(missing)}",
-                expected=f"{own}, or one with its arguments",
-                remedy="take dataloader from one of RoILab's configs; it takes Detectron2's "
-                "augmentations",
-            )
-        if stated := [name for name in needed if name in node]:
-            message = "the config sets an argument of a loader that follows from the run"
-            expected = "no such key: masks, keypoints and bitmasks follow the model's heads"
-            own = f"{key}.{stated[0]}"
-            raise UserError(message, key=own, found=node[stated[0]], expected=expected)
+
+
+def _refuse_unused_loaders(cfg: DictConfig) -> None:
     for name, node in cfg.dataloader.items():
         key = f"dataloader.{name}"
         if key not in _LOADERS:
@@ -95,19 +115,26 @@ def has_head(heads: DictConfig, task: str) -> bool:
     Raises:
         UserError: it has to, but has no head for it.
     """
-    key = f"{task}_in_features"
-    head, switched_off = heads.get(f"{task}_head"), key in heads and heads[key] is None
-    if head is None and heads.get(key) is not None:
-        remedy = f"a head is switched off by model.roi_heads.{key}=null"
-        own = f"model.roi_heads.{task}_head"
-        raise UserError("the model has no such head", key=own, remedy=remedy)
-    return head is not None and not switched_off
+    features = f"{task}_in_features"
+    head = heads.get(f"{task}_head")
+    if head is None and heads.get(features) is not None:
+        raise UserError(
+            "the model has no such head",
+            key=f"model.roi_heads.{task}_head",
+            remedy=f"a head is switched off by model.roi_heads.{features}=null",
+        )
+    is_switched_off = features in heads and heads[features] is None
+    return head is not None and not is_switched_off
 
 
 def tasks_of(heads: DictConfig) -> list[str]:
-    """The tasks of a model with these RoI heads: of bbox, segm and keypoints."""
-    tasks = {"segm": "mask", "keypoints": "keypoint"}
-    return ["bbox", *(task for task, head in tasks.items() if has_head(heads, head))]
+    """The tasks of a model with these RoI heads: bbox, and segm and keypoints where it has them."""
+    tasks = ["bbox"]
+    if has_head(heads, "mask"):
+        tasks.append("segm")
+    if has_head(heads, "keypoint"):
+        tasks.append("keypoints")
+    return tasks
 
 
 def annotations_for(model: DictConfig) -> dict[str, bool]:
@@ -136,8 +163,8 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
     """The data set of a node.
 
     Raises:
-        UserError: it cannot be built, is none, has other classes than `data.classes`, or the node
-            leaves out a setting of `data`.
+        UserError: it cannot be built, is no DetectionDataset, has other classes than
+            `data.classes`, or the node leaves out a setting of `data`.
     """
     node = OmegaConf.select(cfg, key)
     keys = config_keys.keys_of_arguments(node, key)
@@ -148,8 +175,8 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
     def log_with_keys(problems: Sequence[Problem]) -> None:
         log_problems(list(map(with_key, problems)))
 
-    own = {"on_problems": log_with_keys} if "on_problems" in keys else {}
-    dataset = config.build(node, key, **own)
+    arguments = {"on_problems": log_with_keys} if "on_problems" in keys else {}
+    dataset = config.build(node, key, **arguments)
     if not isinstance(dataset, DetectionDataset):
         raise UserError(
             "the node does not give a data set",
@@ -158,12 +185,17 @@ def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:
             expected="a DetectionDataset, as roilab.data.dataset.load_dataset and "
             "roilab.data.from_catalog.from_catalog return it",
         )
+
     for setting, name in _SHARED.items():
         value = OmegaConf.select(cfg.data, setting)
         if value and name not in node:
-            remedy = f'give the node in the config file {name}="${{..{name}}}"'
-            message = f"{key} does not take a setting of data"
-            raise UserError(message, key=f"data.{setting}", found=value, remedy=remedy)
+            raise UserError(
+                f"{key} does not take a setting of data",
+                key=f"data.{setting}",
+                found=value,
+                remedy=f'give the node in the config file {name}="${{..{name}}}"',
+            )
+
     if cfg.data.classes is not None and list(dataset.classes) != list(cfg.data.classes):
         raise UserError(
             f"the classes of {key} are not data.classes, which are those of the training",

@@ -92,7 +92,9 @@ def train_mode(model: nn.Module) -> None:
     model.train()
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
-            layer.train({parameter.requires_grad for parameter in layer.parameters()} != {False})
+            parameters = list(layer.parameters())
+            is_frozen = bool(parameters) and not any(p.requires_grad for p in parameters)
+            layer.train(not is_frozen)
 
 
 def loss_mode(model: nn.Module) -> None:
@@ -120,7 +122,8 @@ def compile_backbone(model: nn.Module) -> None:
             except Exception as error:  # of the compiler's many kinds
                 failed = True
                 cause = getattr(error, "inner_exception", error)
-                reason = f"{type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0]}"
+                first_line = str(cause).strip().partition("\n")[0]
+                reason = f"{type(cause).__name__}: {first_line}"
                 text = "train.compile: the backbone cannot be compiled and runs as it is (%s)"
                 log.warning(text, reason)
         return graph.forward
@@ -137,7 +140,7 @@ def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
 
 
 class InitialWeights(NamedTuple):
-    """A model's initial weights, the arguments of `load_weights`; `source` is "" for none."""
+    """A model's initial weights, as the arguments of `load_weights`; `source` is "" for none."""
 
     source: str
     may_differ: Sequence[str]
@@ -148,9 +151,11 @@ def weights_of(cfg: DictConfig) -> InitialWeights:
     """The initial weights: those of `train.init_checkpoint`, which may be a name in `weights`."""
     source = cfg.train.init_checkpoint or ""
     entries = cfg.get("weights") or {}
-    places = {str(name): entry.get("file", "") for name, entry in entries.items()}
-    own = entries[source].get("may_differ") or [] if source in entries else []
-    return InitialWeights(places.get(source, source), [*own, *cfg.train.may_differ], places)
+    named = {str(name): entry.get("file", "") for name, entry in entries.items()}
+    may_differ = list(cfg.train.may_differ)
+    if source in entries:
+        may_differ = [*(entries[source].get("may_differ") or ()), *may_differ]
+    return InitialWeights(named.get(source, source), may_differ, named)
 
 
 def load_weights(
@@ -186,9 +191,10 @@ def load_weights(
             "train from scratch: train.init_checkpoint='' (with the R50 and R101 configs, "
             "model.backbone.bottom_up.freeze_at=0 too)"
         )
-        key = "train.init_checkpoint"
-        message = "the initial weights cannot be loaded"
-        cause = f"{source} ({error})"
-        expected = ", ".join([*named, "a path or a URL"])
-        remedy = ", or ".join(remedies)
-        raise UserError(message, key=key, found=cause, expected=expected, remedy=remedy) from error
+        raise UserError(
+            "the initial weights cannot be loaded",
+            key="train.init_checkpoint",
+            found=f"{source} ({error})",
+            expected=", ".join([*named, "a path or a URL"]),
+            remedy=", or ".join(remedies),
+        ) from error

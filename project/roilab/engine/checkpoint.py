@@ -64,7 +64,9 @@ class Checkpointer(DetectionCheckpointer):
         named: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(model)
-        self.may_differ, self.named, self.source = tuple(may_differ), named, ""
+        self.may_differ = tuple(may_differ)
+        self.named = named
+        self.source = ""
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
         """Load a path or URL into the model; see Detectron2's."""
@@ -84,7 +86,7 @@ class Checkpointer(DetectionCheckpointer):
         return keys
 
     def _require_settings_of_torchvision(self) -> None:
-        unmet = unmet_settings(self.model)
+        unmet = unmet_settings(self.model)  # key -> its value, and the value that is needed
         if not unmet:
             return
         overrides = [f"{key}={needed}".replace(" ", "") for key, (_, needed) in unmet.items()]
@@ -94,10 +96,13 @@ class Checkpointer(DetectionCheckpointer):
                 "take them by their name, which brings these settings: train.init_checkpoint="
                 f"torchvision {shlex.quote(f'weights.torchvision.file={self.source}')}"
             )
-        message = "weights of torchvision need other settings of the model"
-        problem = ", ".join(f"{key}={value}" for key, (value, _) in unmet.items())
-        expected = ", ".join(f"{key}={needed}" for key, (_, needed) in unmet.items())
-        raise UserError(message, file=self.source, found=problem, expected=expected, remedy=remedy)
+        raise UserError(
+            "weights of torchvision need other settings of the model",
+            file=self.source,
+            found=", ".join(f"{key}={value}" for key, (value, _) in unmet.items()),
+            expected=", ".join(f"{key}={needed}" for key, (_, needed) in unmet.items()),
+            remedy=remedy,
+        )
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         if not filename.endswith((".pkl", ".pyth")):
@@ -129,24 +134,40 @@ def _refuse_differences(
     shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     may_differ: Sequence[str] = (),
 ) -> None:
-    """Make sure that the weights of `own` parameters are those of a model.
+    """Raise UserError where weights are not those of a model.
 
     Args:
+        own: names of the model's parameters.
+        missing: names of the model's that the weights lack.
+        unexpected: names of the weights that the model lacks.
         shapes: name -> shape in the weights, other shape in the model.
         may_differ: names that may be in any of these, with * for anything.
     """
-    pairs = {n: f"{n} {tuple(theirs)} for {tuple(ours)}" for n, (theirs, ours) in shapes.items()}
-    kinds = {"missing": missing, "not in the model": unexpected, "of another shape": shapes}
-    names = []
+
+    def text_of(name: str) -> str:
+        if name not in shapes:
+            return name
+        theirs, ours = shapes[name]
+        return f"{name} {tuple(theirs)} for {tuple(ours)}"
+
+    names: list[str] = []
     lines = []
-    for kind, differing in kinds.items():
-        part = sorted(n for n in differing if not any(fnmatchcase(n, p) for p in may_differ))
-        if part:
-            shown = first_of([pairs.get(name, name) for name in part], _SHOWN)
-            lines.append(f"{len(part)} {kind}: {shown}")
-            names += part
+    for kind, differing in (
+        ("missing", missing),
+        ("not in the model", unexpected),
+        ("of another shape", shapes),
+    ):
+        refused = sorted(
+            name
+            for name in differing
+            if not any(fnmatchcase(name, pattern) for pattern in may_differ)
+        )
+        if refused:
+            lines.append(f"{len(refused)} {kind}: {first_of(list(map(text_of, refused)), _SHOWN)}")
+            names += refused
     if not names:
         return
+
     remedy = (
         "none of the names fits, so they are of another kind of model: take weights of "
         "Detectron2's or torchvision's R-CNNs, or train from scratch: train.init_checkpoint=''"
@@ -156,31 +177,40 @@ def _refuse_differences(
             "take other weights, or, where these parts are new, name them: "
             f"'train.may_differ=[{', '.join(patterns_of(names, fitting))}]'"
         )
-    message = "the weights do not fit the model"
-    expected = "the model's own names and shapes"
-    raise UserError(message, found="\n            ".join(lines), expected=expected, remedy=remedy)
+    raise UserError(
+        "the weights do not fit the model",
+        found="\n            ".join(lines),
+        expected="the model's own names and shapes",
+        remedy=remedy,
+    )
 
 
 def refuse_other_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     """Make sure that weights are `own`, a model's state dict, down to the last name and shape."""
-    pairs = {name: (weights[name].shape, own[name].shape) for name in own.keys() & weights.keys()}
-    shapes = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    _refuse_differences(own, own.keys() - weights.keys(), weights.keys() - own.keys(), shapes)
+    missing = own.keys() - weights.keys()
+    unexpected = weights.keys() - own.keys()
+    shapes = {
+        name: (weights[name].shape, own[name].shape)
+        for name in own.keys() & weights.keys()
+        if weights[name].shape != own[name].shape
+    }
+    _refuse_differences(own, missing, unexpected, shapes)
 
 
 def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Patterns that match dotted names and no others, of whole modules where that is possible."""
+    """Patterns that match dotted names and none of the others, of whole modules where possible."""
 
     def modules(name: str) -> list[str]:
         """All modules that a parameter is in, the outermost first."""
         return list(itertools.accumulate(name.split(".")[:-1], "{}.{}".format))
 
     shared = {module for name in others for module in modules(name)}
-    patterns = {
-        next((f"{module}.*" for module in modules(name) if module not in shared), name)
-        for name in names
-    }
-    return sorted(patterns)
+
+    def pattern(name: str) -> str:
+        """The outermost module that has none of the others, or else the name itself."""
+        return next((f"{module}.*" for module in modules(name) if module not in shared), name)
+
+    return sorted(set(map(pattern, names)))
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -222,18 +252,27 @@ def verified(path: Path) -> Iterator[IO[bytes]]:
         # The mapping and `file` are the same pages, also if another file takes the name meanwhile.
         size = os.fstat(file.fileno()).st_size
         content = mmap(file.fileno(), 0, access=ACCESS_READ) if size else b""
-        if not verify(path, content) and (file.read(2) == b"PK" or zipfile.is_zipfile(file)):
-            # torch.save writes a zip archive, with a CRC of each tensor, which torch's reader
-            # ignores. Files of torch before 1.6 are no archives, and have no checksums.
-            try:
-                with zipfile.ZipFile(file) as archive:
-                    damaged = archive.testzip()
-            except Exception as error:  # of a damaged archive, of many kinds
-                raise _unreadable(path, error) from error
-            if damaged is not None:
-                raise _unreadable(path, f"{damaged} in it does not agree with its checksum")
+        if not verify(path, content):
+            _check_archive(path, file)
         file.seek(0)
         yield file
+
+
+def _check_archive(path: Path, file: IO[bytes]) -> None:
+    """Compare the tensors in a checkpoint with the checksums that it has of them, if any.
+
+    torch.save writes a zip archive, with a CRC of each tensor, which torch's reader ignores. Files
+    of torch before 1.6 are no archives, and have no checksums.
+    """
+    if file.read(2) != b"PK" and not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # of a damaged archive, of many kinds
+        raise _unreadable(path, error) from error
+    if damaged is not None:
+        raise _unreadable(path, f"{damaged} in it does not agree with its checksum")
 
 
 def _unreadable(path: str | Path, problem: str | Exception) -> UserError:

@@ -29,8 +29,15 @@ from roilab.files import config_folder, write_whole
 
 # What wrong arguments make a model, loader or optimizer raise, when it is built or first used.
 UNBUILDABLE = (
-    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError),
-    *(OmegaConfBaseException, RuntimeError, TypeError, ValueError),
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OmegaConfBaseException,
+    RuntimeError,
+    TypeError,
+    ValueError,
 )
 # The node `evaluation` of a config without one, such as that of an older run; see
 # configs/common/train.py.
@@ -76,28 +83,34 @@ def load_config(
     """
     cfg = _read_training_config(path)
     _check_weights(cfg)
-    limits, weights = _detection_limits(cfg), _initial_weights(cfg)
+    limits = _detection_limits(cfg)
+    weights_of_file = _initial_weights(cfg)
+
     override(cfg, overrides)
     if init_checkpoint is not None:
         cfg.train.init_checkpoint = init_checkpoint
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        message = "a value of the config refers to a key that does not exist, or to itself"
-        expected = "${key} with another key of the config; a text is quoted, and all of it "
-        expected += "once more for the shell"
-        cause = str(error).splitlines()[0]
-        raise UserError(message, key=error.full_key, found=cause, expected=expected) from error
+        raise UserError(
+            "a value of the config refers to a key that does not exist, or to itself",
+            key=error.full_key,
+            found=str(error).splitlines()[0],
+            expected="${key} with another key of the config; a text is quoted, and all of it "
+            "once more for the shell",
+        ) from error
     _check_weights(cfg)
+
     name = _initial_weights(cfg)
     settings = cfg.weights[name].get("settings") if name else None
-    if settings and (is_code(path) or name != weights):
+    if settings and (is_code(path) or name != weights_of_file):
         cfg = _read_training_config(path)
         cfg.merge_with(settings)
         if not is_code(path):  # nodes that are harmless apart need not be so when merged
             trusted.refuse_untrusted(OmegaConf.to_container(cfg), path)
         override(cfg, overrides)
         cfg.train.init_checkpoint = name
+
     _apply_max_detections(cfg, limits)
     return cfg
 
@@ -180,26 +193,38 @@ def _detection_limits(cfg: DictConfig) -> tuple[Any, Any]:
 
 
 def _apply_max_detections(cfg: DictConfig, before_overrides: tuple[Any, Any]) -> None:
-    """Make the model give as many detections of an image as the evaluation counts of a class."""
+    """Make the model give as many detections of an image as the evaluation counts of a class.
+
+    Args:
+        before_overrides: the `_detection_limits` of the config as its file has it.
+    """
     limit, topk = _detection_limits(cfg)
     if limit is None:
         return
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        expected = "a whole number from 1, or null for COCO's limits"
-        message = "not a number of detections"
-        raise UserError(message, key=_MAX_DETECTIONS, found=limit, expected=expected)
+    if type(limit) is not int or limit < 1:
+        raise UserError(
+            "not a number of detections",
+            key=_MAX_DETECTIONS,
+            found=limit,
+            expected="a whole number from 1, or null for COCO's limits",
+        )
     if OmegaConf.select(cfg, _PREDICTOR) is None:
-        message = "the model has no limit that could follow"
-        remedy = "evaluation.max_detections=null"
-        raise UserError(message, key=_MAX_DETECTIONS, found=f"no {_PREDICTOR}", remedy=remedy)
+        raise UserError(
+            "the model has no limit that could follow",
+            key=_MAX_DETECTIONS,
+            found=f"no {_PREDICTOR}",
+            remedy="evaluation.max_detections=null",
+        )
     # A limit that is overridden takes the place of the model's limit in the file.
     old_limit, old_topk = before_overrides
-    if topk not in (None, limit) and (topk != old_topk or limit == old_limit):
-        message = "two keys say how many detections of an image the model gives"
-        remedy = f"let both say one number: {_MAX_DETECTIONS}={limit} {TOPK}={limit}"
-        both = f"{limit}, and {TOPK}={topk}"
+    is_replaced = limit != old_limit and topk == old_topk
+    if topk not in (None, limit) and not is_replaced:
         raise UserError(
-            message, key=_MAX_DETECTIONS, found=both, expected="one number", remedy=remedy
+            "two keys say how many detections of an image the model gives",
+            key=_MAX_DETECTIONS,
+            found=f"{limit}, and {TOPK}={topk}",
+            expected="one number",
+            remedy=f"let both say one number: {_MAX_DETECTIONS}={limit} {TOPK}={limit}",
         )
     OmegaConf.update(cfg, TOPK, limit, force_add=True)
 
@@ -251,11 +276,14 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
     try:
         if config_keys.is_call(node):
             keys = config_keys.keys_of_arguments(node, key)
-            parts: dict[Any, Any] = {k: v for k, v in node.items() if k not in arguments}
-            for name, value in parts.items():
-                is_call = config_keys.is_call(value)  # which is built under its own key
-                own = keys.get(name, f"{key}.{name}")
-                parts[name] = build(value, own) if is_call else instantiate(_plain_texts(value))
+            parts: dict[Any, Any] = {}
+            for name, value in node.items():
+                if name in arguments:
+                    continue
+                if config_keys.is_call(value):  # its mistakes are reported under its own key
+                    parts[name] = build(value, keys.get(name, f"{key}.{name}"))
+                else:
+                    parts[name] = instantiate(_plain_texts(value))
             node = {**parts, **arguments}
         return instantiate(node)
     except UserError as error:
@@ -266,9 +294,12 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         remedy = None
         if package and importlib.util.find_spec(package) is None:
             remedy = f"{sys.executable} -m pip install {package}"
-        cause = f"{type(error).__name__}: {error}"
-        message = "a node of the config cannot be built"
-        raise UserError(message, key=key, found=cause, remedy=remedy) from error
+        raise UserError(
+            "a node of the config cannot be built",
+            key=key,
+            found=f"{type(error).__name__}: {error}",
+            remedy=remedy,
+        ) from error
 
 
 def _plain_texts(value: Any) -> Any:

@@ -42,9 +42,13 @@ def differences(base: DictConfig, other: DictConfig) -> list[ConfigDifference]:
     References are followed, unless one leads nowhere. Functions are compared by name, also with
     the node that `config.save_config` writes in their place. A list of plain values is one leaf.
     """
-    before, after = dict(_leaves(base)), dict(_leaves(other))
-    pairs = {key: (before.get(key, ABSENT), after.get(key, ABSENT)) for key in {**before, **after}}
-    return [ConfigDifference(key, *pair) for key, pair in pairs.items() if not _same(*pair)]
+    before = dict(_leaves(base))
+    after = dict(_leaves(other))
+    rows = [
+        ConfigDifference(key, before.get(key, ABSENT), after.get(key, ABSENT))
+        for key in {**before, **after}
+    ]
+    return [row for row in rows if not _same(row.before, row.after)]
 
 
 def difference_table(

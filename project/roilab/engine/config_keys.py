@@ -35,32 +35,9 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     for text in overrides:
         key, written = texts.split_override(text)
-        try:
-            value = texts.parse_value(written, key, partial(_kind_of, cfg))
-        except ValueError as error:
-            a_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
-            quoted = texts.write_for_shell(key, [written] if a_list else written)
-            remedy = f"a text is quoted, and all of it once more for the shell: {quoted}"
-            title = "an override cannot be read"
-            raise UserError(title, key=key, found=written, expected=error, remedy=remedy) from error
-        known = set(keys(cfg))
-        for name in _leaves(key, value):
-            parent, leaf = _parent(cfg, name)
-            is_open = any(name.startswith(f"{open_key}.") for open_key in _OPEN_KEYS)
-            if not (is_open or name in known or leaf in _arguments_of_node(parent)):
-                near = _nearest(cfg, name)
-                remedy = "see the config file, or config.yaml in a run folder, for all keys"
-                raise UserError("unknown key", key=name, expected=near, remedy=remedy)
-        node, expected = _select(cfg, key), ""
-        if isinstance(node, DictConfig) and node and not isinstance(value, dict):
-            if value is not None or not ("_target_" in node or key in _OPEN_KEYS):
-                expected = f"one of the keys below it: {', '.join(map(str, node))}"
-        else:
-            expected = texts.misfit(value, _annotation_of(cfg, key))
-            if expected == texts.A_LIST:
-                expected = f"a list: {texts.write(key, [value])}"
-        if expected:
-            raise UserError("a value does not fit its key", key=key, found=value, expected=expected)
+        value = _parsed(cfg, key, written)
+        _refuse_unknown_keys(cfg, key, value)
+        _refuse_misfit(cfg, key, value)
         node_key, _, leaf = key.rpartition(".")
         _separate(cfg, node_key)
         if leaf == "_target_" and node_key:
@@ -71,6 +48,53 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             message = "a value does not fit its key"
             raise UserError(message, key=key, found=value, expected=error) from error
     return cfg
+
+
+def _parsed(cfg: DictConfig, key: str, written: str) -> Any:
+    """The value of an override, from its text."""
+    try:
+        return texts.parse_value(written, key, partial(_kind_of, cfg))
+    except ValueError as error:
+        takes_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
+        quoted = texts.write_for_shell(key, [written] if takes_list else written)
+        raise UserError(
+            "an override cannot be read",
+            key=key,
+            found=written,
+            expected=error,
+            remedy=f"a text is quoted, and all of it once more for the shell: {quoted}",
+        ) from error
+
+
+def _refuse_unknown_keys(cfg: DictConfig, key: str, value: Any) -> None:
+    """Refuse an override that sets a key that neither exists nor is an argument of its node."""
+    known = set(keys(cfg))
+    for name in _leaves(key, value):
+        parent, leaf = _parent(cfg, name)
+        is_open = any(name.startswith(f"{open_key}.") for open_key in _OPEN_KEYS)
+        if not (is_open or name in known or leaf in _arguments_of_node(parent)):
+            raise UserError(
+                "unknown key",
+                key=name,
+                expected=_nearest(cfg, name),
+                remedy="see the config file, or config.yaml in a run folder, for all keys",
+            )
+
+
+def _refuse_misfit(cfg: DictConfig, key: str, value: Any) -> None:
+    """Refuse a value in the place of a node, or one that the argument at its key does not take."""
+    node = _select(cfg, key)
+    expected = ""
+    if isinstance(node, DictConfig) and node and not isinstance(value, dict):
+        may_be_null = "_target_" in node or key in _OPEN_KEYS
+        if value is not None or not may_be_null:
+            expected = f"one of the keys below it: {', '.join(map(str, node))}"
+    else:
+        expected = texts.misfit(value, _annotation_of(cfg, key))
+        if expected == texts.A_LIST:
+            expected = f"a list: {texts.write(key, [value])}"
+    if expected:
+        raise UserError("a value does not fit its key", key=key, found=value, expected=expected)
 
 
 def _separate(cfg: DictConfig, key: str) -> None:
@@ -139,8 +163,8 @@ def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
     result = {name: f"{key}.{name}" for name in (*_arguments_of_node(node), *map(str, node))}
     values = {name: node._get_node(name) for name in map(str, node)}
     for name, value in values.items():
-        # A reference to a key that does not exist is refused when the node is built.
-        if (source := _source(value)) is not None:
+        source = _source(value)
+        if source is not None:  # else a reference that leads nowhere is refused by the build
             result[name] = source._get_full_key(None)
             values[name] = source
     for name, value in values.items():
@@ -190,7 +214,8 @@ def full_name(target: Any) -> str:
 
 def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
     """The type that a key takes: its annotation, or else the type of its value."""
-    if (parent_key := key.rpartition(".")[0]) in _OPEN_KEYS:
+    parent_key = key.rpartition(".")[0]
+    if parent_key in _OPEN_KEYS:
         return texts.values_kind(_kind_of(cfg, parent_key)) or Any
     annotation = _annotation_of(cfg, key)
     return texts.kind_of_value(_select(cfg, key)) if annotation is Any else annotation
@@ -259,5 +284,6 @@ def _nearest(cfg: DictConfig, key: str) -> str:
     if not near:
         leaf = key.rpartition(".")[2]
         by_leaf = {name.rpartition(".")[2]: name for name in known}
-        near = [by_leaf[n] for n in difflib.get_close_matches(leaf, by_leaf, n=3, cutoff=0.6)]
+        leaves = difflib.get_close_matches(leaf, by_leaf, n=3, cutoff=0.6)
+        near = [by_leaf[name] for name in leaves]
     return f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(map(str, cfg))}"

@@ -136,28 +136,38 @@ def _run_all(processes: Sequence[BaseProcess], saved: Callable[[], str]) -> None
         failed = _first_failure(processes)
         if failed is None:
             return
-        if number := _end_signal(failed.exitcode):
+        patience = 0
+        number = _end_signal(failed.exitcode)
+        if number:
             _send(processes, number)  # the others may have to write a checkpoint
-        # One that has lost another may be ahead of it.
-        _join(processes, _SAVING if number else _GRACE if failed.exitcode == _CUT_OFF else 0)
+            patience = _SAVING
+        elif failed.exitcode == _CUT_OFF:
+            patience = _GRACE  # it may be ahead of the process that it has lost
+        _join(processes, patience)
         statuses = [process.exitcode for process in processes]  # None: it is killed
         _send(processes, signal.SIGKILL)
         _join(processes)
+    raise _failure(statuses, saved)
+
+
+def _failure(statuses: Sequence[int | None], saved: Callable[[], str]) -> BaseException:
+    """The exception for processes with these exit statuses; None: it did not end by itself."""
     for status in statuses:
         if status and status > 0 and status != _CUT_OFF and not _end_signal(status):
-            raise SystemExit(status)  # the process has reported why
+            return SystemExit(status)  # the process has reported why
     for rank, status in enumerate(statuses):
         if status and status < 0 and not _end_signal(status):
-            raise UserError(
+            return UserError(
                 f"a process of the training was ended by {signal_name(-status)}",
-                found=f"process {rank} of {len(processes)}",
+                found=f"process {rank} of {len(statuses)}",
                 expected="no other program, and no limit of memory, that ends it",
                 remedy=f"look for what did, such as the system's log; {saved()}",
             )
-    if number := max(map(_end_signal, statuses)):
-        raise Interrupted(number)
+    number = max(map(_end_signal, statuses))
+    if number:
+        return Interrupted(number)
     remedy = f"look at the output of the processes on the other machines; {saved()}"
-    raise UserError(LOST_PEER, remedy=remedy)
+    return UserError(LOST_PEER, remedy=remedy)
 
 
 def _end_signal(status: int | None) -> int:
@@ -186,6 +196,7 @@ def _first_failure(processes: Sequence[BaseProcess]) -> BaseProcess | None:
 
 
 def _join(processes: Sequence[BaseProcess], seconds: float | None = None) -> None:
+    """Wait until all have ended, for so many seconds together; None: for as long as it takes."""
     end = None if seconds is None else time.monotonic() + seconds
     for process in processes:
         process.join(None if end is None else max(0.0, end - time.monotonic()))

@@ -19,7 +19,8 @@ class MovingAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay, self.steps = decay, 0
+        self.decay = decay
+        self.steps = 0
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
@@ -49,4 +50,6 @@ class MovingAverage:
 
     def load_state_dict(self, state: dict) -> None:
         self.steps = state["steps"]
-        self.weights = {n: state["weights"][n].to(old.device) for n, old in self.weights.items()}
+        self.weights = {
+            name: state["weights"][name].to(old.device) for name, old in self.weights.items()
+        }

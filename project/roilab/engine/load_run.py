@@ -20,7 +20,7 @@ def load_run(run: Run, overrides: Sequence[str] = ()) -> tuple[DictConfig, nn.Mo
 
 
 def load_run_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
-    """The config of a run."""
+    """The config of a run with overrides; UserError for those of `data` that its splits share."""
     for text in overrides:
         key = text.partition("=")[0]
         if key.startswith("data.") and not key.startswith(("data.train.", "data.val.")):
@@ -32,12 +32,15 @@ def load_run_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
 
 def load_model(run: Run, cfg: DictConfig) -> nn.Module:
     """The model of a run's config with the trained weights, in evaluation mode."""
-    count, names = cfg.model.roi_heads.num_classes, run.classes()
+    count = cfg.model.roi_heads.num_classes
+    names = run.classes()
     if count != len(names):
-        message = "the class names of the run do not fit its model"
-        problem = f"{len(names)} names"
-        expected = f"{count}, model.roi_heads.num_classes"
-        raise UserError(message, file=run.classes_file, found=problem, expected=expected)
+        raise UserError(
+            "the class names of the run do not fit its model",
+            file=run.classes_file,
+            found=f"{len(names)} names",
+            expected=f"{count}, model.roi_heads.num_classes",
+        )
     model = build_model(cfg)
     weights = read_weights(run.weights)
     try:

@@ -82,7 +82,8 @@ def locked(path: Path, message: str = "another process trains in this folder") -
     with writing(path):
         file, held = _open(path, message)
     try:
-        owner, here = _read_owner(file), this_process()
+        owner = _read_owner(file)
+        here = this_process()
         if owner is not None:
             if not _is_gone(owner, here, path, held):
                 raise _refused(path, message, owner)
@@ -95,6 +96,7 @@ def locked(path: Path, message: str = "another process trains in this folder") -
                 winner = _read_owner(again)
             if winner != here:
                 raise _refused(path, message, winner)
+
         over = threading.Event()
 
         def beat() -> None:
@@ -150,6 +152,7 @@ def _read_owner(file: IO[str]) -> Owner | None:
 
 
 def _is_gone(owner: Owner, here: Owner, path: Path, held: bool) -> bool:
+    """Whether the owner that a lock file names no longer has it; see `locked`."""
     if owner.host == here.host:
         if held or owner.boot != here.boot:
             return True

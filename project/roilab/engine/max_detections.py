@@ -14,7 +14,9 @@ from roilab.evaluation import GroundTruth
 from roilab.evaluation.ap import exceeded_limits, raised_limits
 
 PROPOSALS = "model.proposal_generator.post_nms_topk"
-_STOCK_TOPK, _STOCK_PROPOSALS = 100, (2000, 1000)  # where a config names none
+# Where a config names none; proposals in training, and in evaluation.
+_STOCK_TOPK = 100
+_STOCK_PROPOSALS = (2000, 1000)
 
 
 def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:
@@ -43,13 +45,16 @@ def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
     of_model = {TOPK: OmegaConf.select(cfg, TOPK) or _STOCK_TOPK, PROPOSALS: proposals}
     left_out = exceeded_limits(truth, tasks, of_model)
     note = "; ".join([*raised_limits(truth, tasks), *left_out])
-    _, enough = _most_objects(dataset)
-    return f"{note}. To count them: evaluation.max_detections={enough}" if left_out else note
+    if left_out:
+        _, enough = _most_objects(dataset)
+        note += f". To count them: evaluation.max_detections={enough}"
+    return note
 
 
 def _most_objects(dataset: DetectionDataset) -> tuple[int, int]:
-    """The most objects that an image has, and these rounded up to hundreds."""
-    images = (record["annotations"] for record in dataset.records)
-    objects = (sum(not anno.get("iscrowd", 0) for anno in annotations) for annotations in images)
-    most = max(objects, default=0)
+    """The most objects that an image has, without crowds, and these rounded up to hundreds."""
+    most = 0
+    for record in dataset.records:
+        objects = [anno for anno in record["annotations"] if not anno.get("iscrowd", 0)]
+        most = max(most, len(objects))
     return most, math.ceil(most / 100) * 100

@@ -10,8 +10,16 @@ from typing import Any
 # Full name of a target that moved or was renamed -> its name today.
 TARGETS: Mapping[str, str] = {"roilab.data.dataset.load": "roilab.data.dataset.load_dataset"}
 # Layout 1 had the rules of the labels beside the other keys of `data` and of both splits.
-RULES: tuple[str, ...] = ("class_attribute", "class_map", "default_class", "keypoint_attribute")
-RULES += ("instance_attribute", "visibility_attribute", "unlabelled", "keypoint_vertices")
+RULES = (
+    "class_attribute",
+    "class_map",
+    "default_class",
+    "keypoint_attribute",
+    "instance_attribute",
+    "visibility_attribute",
+    "unlabelled",
+    "keypoint_vertices",
+)
 # Layout 1 had in `dataloader.train` which annotations are loaded; they follow from the model now.
 LOADED = ("masks", "keypoints", "bitmaps")
 _RULES_TARGET = "roilab.via.LabelRules"
@@ -34,14 +42,18 @@ def with_new_names(config: Any) -> Any:
 
 def _renamed(value: Any) -> Any:
     """A copy with today's names of all classes and functions."""
-    if isinstance(value, dict):
-        value = {key: _renamed(item) for key, item in value.items()}
-        # A class or function that is an argument is a call that finds it by `name`.
-        for key in ("_target_", "name") if "_target_" in value else ():
-            if isinstance(value.get(key), str):
-                value[key] = TARGETS.get(value[key], value[key])
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    if not isinstance(value, dict):
         return value
-    return [_renamed(item) for item in value] if isinstance(value, list) else value
+    renamed = {key: _renamed(item) for key, item in value.items()}
+    if "_target_" in renamed:
+        # A class or function that is an argument is a call that finds it by `name`.
+        for key in ("_target_", "name"):
+            name = renamed.get(key)
+            if isinstance(name, str):
+                renamed[key] = TARGETS.get(name, name)
+    return renamed
 
 
 def _with_rules(data: dict[Any, Any]) -> dict[Any, Any]:

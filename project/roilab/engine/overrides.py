@@ -68,20 +68,21 @@ def parse_value(text: str, key: str, kind_of: KindOf, kind: Kind | None = None) 
     """
     kind = kind_of(key) if kind is None else kind
     bare = text.strip()
-    if (quoted := _unquoted(text)) is not None:
+    quoted = _unquoted(text)
+    if quoted is not None:
         return quoted
     if bare in ("null", "None"):
         return None
     if _REFERENCE.fullmatch(bare):
         return Reference(bare)
-    textual = _takes_text(kind)
-    if bare[:1] in _PAIRS and (not textual or _takes_items(kind)):
+    takes_text = _takes_text(kind)
+    if bare[:1] in _PAIRS and (not takes_text or _takes_items(kind)):
         try:
             return _items(bare, key, kind_of, kind)
         except ValueError:
-            if not textual and kind is not Any:
+            if not takes_text and kind is not Any:
                 raise
-    if textual:
+    if takes_text:
         return text
     if bare in _WORDS:
         return _WORDS[bare]
@@ -93,15 +94,18 @@ def parse_value(text: str, key: str, kind_of: KindOf, kind: Kind | None = None) 
 
 
 def _items(text: str, key: str, kind_of: KindOf, kind: Kind) -> list[Any] | dict[str, Any]:
+    """The list or dict of a text that begins with a bracket; arguments as for `parse_value`."""
     if text[-1] != _PAIRS[text[0]] or len(text) < 2:
         raise ValueError(f"{text[0]} without {_PAIRS[text[0]]}")
     inner = text[1:-1]
     parts = _split(inner, ",") if inner.strip() else []
     if any(not part.strip() for part in parts):
         raise ValueError("an item is empty: quote a text, or leave out a comma")
+
     if text[0] == "[":
         item_kind = next(iter(_arguments(kind, collections.abc.Sequence)), Any)
         return [parse_value(part.strip(), key, kind_of, item_kind) for part in parts]
+
     result = {}
     for part in parts:
         name, *rest = _split(part, ":")
@@ -124,28 +128,32 @@ def _split(text: str, separator: str) -> list[str]:
     Raises:
         ValueError: a bracket or a quote has no partner.
     """
-    parts, start, at, begins = [], 0, 0, True
-    open_brackets: list[str] = []
+    parts = []
+    start = 0  # of the part at hand
+    at = 0
+    item_begins = True
+    closing: list[str] = []  # the brackets that close those that are open
     while at < len(text):
         char = text[at]
-        if begins and char in "\"'":
+        if item_begins and char in "\"'":
             quoted = _QUOTED.match(text, at)
             if quoted is None:
                 raise ValueError(f"{char} without a second one")
-            at, begins = quoted.end(), False
+            at = quoted.end()
+            item_begins = False
             continue
         if char in _PAIRS:
-            open_brackets.append(_PAIRS[char])
+            closing.append(_PAIRS[char])
         elif char in _PAIRS.values():
-            if not open_brackets or open_brackets.pop() != char:
+            if not closing or closing.pop() != char:
                 raise ValueError(f"{char} closes nothing: quote the text that it is in")
-        elif char == separator and not open_brackets:
+        elif char == separator and not closing:
             parts.append(text[start:at])
             start = at + 1
-        begins = char in "[{,:" or (begins and char.isspace())
+        item_begins = char in "[{,:" or (item_begins and char.isspace())
         at += 1
-    if open_brackets:
-        raise ValueError(f"{open_brackets[-1]} is missing: quote a text with a bracket")
+    if closing:
+        raise ValueError(f"{closing[-1]} is missing: quote a text with a bracket")
     return [*parts, text[start:]]
 
 
@@ -210,12 +218,14 @@ def _takes_text(kind: Kind) -> bool:
 
 def misfit(value: Any, kind: Kind) -> str:
     """The form that this annotation requires, in words; "" if the value fits, or may fit."""
-    others = _members(kind) - {types.NoneType}
-    if not others or isinstance(value, Reference):
+    types_but_none = _members(kind) - {types.NoneType}
+    if not types_but_none or isinstance(value, Reference):
         return ""
-    if isinstance(value, str) and not _takes_text(kind) and all(map(_takes_items, others)):
+    takes_only_items = not _takes_text(kind) and all(map(_takes_items, types_but_none))
+    if isinstance(value, str) and takes_only_items:
         return A_LIST if values_kind(kind) is None else "a dict: {name: value}"
-    if isinstance(value, str | list | dict) and others <= _SCALARS.keys():
+    takes_only_scalars = types_but_none <= _SCALARS.keys()
+    if isinstance(value, str | list | dict) and takes_only_scalars:
         words = [word for scalar, word in _SCALARS.items() if scalar in _members(kind)]
         return " or ".join(words)
     return ""
@@ -228,9 +238,14 @@ def values_kind(kind: Kind) -> Kind | None:
 
 
 def _arguments(kind: Kind, base: type) -> tuple[Any, ...]:
-    """The arguments of the first type of a union that is a kind of `base`; (): there are none."""
-    own = (get_args(member) for member in _members(kind) if _is_kind_of(member, base))
-    return next(filter(None, own), ())
+    """The arguments of the first type of a union that is a kind of `base`; (): there are none.
+
+    Those of `list[int] | None` are `(int,)` for `Sequence`.
+    """
+    for member in _members(kind):
+        if _is_kind_of(member, base) and get_args(member):
+            return get_args(member)
+    return ()
 
 
 def _takes_items(kind: Kind) -> bool:

@@ -30,40 +30,51 @@ def check_geometry(model: Any) -> None:
         UserError: names the key, and both numbers.
     """
     strides = {name: shape.stride for name, shape in model.backbone.output_shape().items()}
-    rpn = model.proposal_generator
-    anchors = getattr(rpn, "anchor_generator", None)
-    if anchors is not None and hasattr(anchors, "num_anchors"):
-        expected = _of_features(f"{_RPN}.in_features", rpn.in_features, strides)
-        key = f"{_RPN}.anchor_generator.strides"
-        _check_equal(key, anchors.strides, expected, "the features")
-        outputs = getattr(getattr(rpn.rpn_head, "objectness_logits", None), "out_channels", None)
-        numbers = anchors.num_anchors
-        if outputs is not None and set(numbers) != {outputs}:
-            several = len(set(numbers)) > 1
-            raise UserError(
-                "the RPN's head does not have one output for each anchor of a cell",
-                key=f"{_RPN}.head.num_anchors",
-                found=outputs,
-                expected=f"the same number at all levels, not {numbers}" if several else numbers[0],
-                remedy=f"{_RPN}.anchor_generator makes sizes x aspect_ratios anchors; "
-                f"set {_RPN}.head.num_anchors to their number",
-            )
+    _check_anchors(model.proposal_generator, strides)
     scales = {name: 1 / stride for name, stride in strides.items()}
     for task in ("box", "mask", "keypoint"):
-        key = f"model.roi_heads.{task}"
-        pooler = getattr(model.roi_heads, f"{task}_pooler", None)
-        if (names := getattr(model.roi_heads, f"{task}_in_features", None)) is None:
-            continue
-        expected = _of_features(f"{key}_in_features", names, scales)
-        if pooler is not None:
-            levels = getattr(pooler, "level_poolers", None)  # of Detectron2's own
-            own = pooler.scales if levels is None else [level.spatial_scale for level in levels]
-            _check_equal(f"{key}_pooler.scales", own, expected, "1 / stride")
+        _check_pooler(model.roi_heads, task, scales)
+
+
+def _check_anchors(rpn: Any, strides: Mapping[str, int]) -> None:
+    anchors = getattr(rpn, "anchor_generator", None)
+    if anchors is None or not hasattr(anchors, "num_anchors"):
+        return
+    expected = _of_features(f"{_RPN}.in_features", rpn.in_features, strides)
+    _check_equal(f"{_RPN}.anchor_generator.strides", anchors.strides, expected, "the features")
+
+    outputs = getattr(getattr(rpn.rpn_head, "objectness_logits", None), "out_channels", None)
+    numbers = anchors.num_anchors  # of a cell, for each feature
+    if outputs is None or set(numbers) == {outputs}:
+        return
+    several = len(set(numbers)) > 1
+    raise UserError(
+        "the RPN's head does not have one output for each anchor of a cell",
+        key=f"{_RPN}.head.num_anchors",
+        found=outputs,
+        expected=f"the same number at all levels, not {numbers}" if several else numbers[0],
+        remedy=f"{_RPN}.anchor_generator makes sizes x aspect_ratios anchors; "
+        f"set {_RPN}.head.num_anchors to their number",
+    )
+
+
+def _check_pooler(heads: Any, task: str, scales: Mapping[str, float]) -> None:
+    names = getattr(heads, f"{task}_in_features", None)
+    if names is None:
+        return
+    key = f"model.roi_heads.{task}"
+    expected = _of_features(f"{key}_in_features", names, scales)
+    pooler = getattr(heads, f"{task}_pooler", None)
+    if pooler is not None:
+        levels = getattr(pooler, "level_poolers", None)  # of Detectron2's own
+        own = pooler.scales if levels is None else [level.spatial_scale for level in levels]
+        _check_equal(f"{key}_pooler.scales", own, expected, "1 / stride")
 
 
 def _of_features(key: str, names: Sequence[str], values: Mapping[str, float]) -> list[float]:
     """The values of these features; UserError where the backbone lacks one."""
-    if unknown := [name for name in names if name not in values]:
+    unknown = [name for name in names if name not in values]
+    if unknown:
         message = "the backbone has no such features"
         expected = f"of {', '.join(values)}"
         raise UserError(message, key=key, found=", ".join(unknown), expected=expected)
@@ -85,28 +96,33 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
     Raises:
         UserError: a loader or a part of the model fails; names its key.
     """
-    own = {"num_workers": 0, "total_batch_size": comm.get_world_size(), "seed": cfg.train.seed}
+    one_image = {"num_workers": 0, "total_batch_size": comm.get_world_size()}
     with seeded(cfg.train.seed, STEP, 0):
-        test = eval_batches(cfg, val, num_workers=0)
-        splits = {"train": train_batches(cfg, train, **own), "test": test}
-        for name, loader in splits.items():
+        loaders = {
+            "train": train_batches(cfg, train, seed=cfg.train.seed, **one_image),
+            "test": eval_batches(cfg, val, num_workers=0),
+        }
+        for name, loader in loaders.items():
             try:
                 next(iter(loader))
             except UserError:
                 raise
             except config.UNBUILDABLE as error:
-                message = "an image cannot be loaded as the config says"
-                cause = f"{type(error).__name__}: {error}"
-                key = f"dataloader.{name}.augmentations"
-                expected = "augmentations that work on images, boxes, outlines and keypoints"
-                raise UserError(message, key=key, found=cause, expected=expected) from error
+                raise UserError(
+                    "an image cannot be loaded as the config says",
+                    key=f"dataloader.{name}.augmentations",
+                    found=f"{type(error).__name__}: {error}",
+                    expected="augmentations that work on images, boxes, outlines and keypoints",
+                ) from error
         _try_model(cfg, model, train)
 
 
 def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
     item = _tiny(train, **annotations_for(cfg.model))
-    running: list[tuple[str, Any]] = []
-    hooks = [hook for name, part in model.named_modules() for hook in _follow(name, part, running)]
+    running: list[tuple[str, str]] = []  # parts of the model that are at work, the innermost last
+    hooks: list[Any] = []
+    for name, part in model.named_modules():
+        hooks += _follow(name, part, running)
     doing = "in a training step"
     try:
         with EventStorage(), torch.no_grad():
@@ -119,11 +135,12 @@ def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
         pass  # the weights, not the config; the training reports it with its numbers
     except config.UNBUILDABLE as error:
         name, shapes = running[-1] if running else ("", "")
-        cause = f"{type(error).__name__}: {error}{shapes}"
-        message = f"a part of the model fails {doing}"
-        key = _key(cfg, name)
-        expected = "parts whose channels, sizes and numbers of classes fit each other"
-        raise UserError(message, key=key, found=cause, expected=expected) from error
+        raise UserError(
+            f"a part of the model fails {doing}",
+            key=_key(cfg, name),
+            found=f"{type(error).__name__}: {error}{shapes}",
+            expected="parts whose channels, sizes and numbers of classes fit each other",
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -146,8 +163,11 @@ def _tiny(data: DetectionDataset, masks: bool, keypoints: bool, bitmasks: bool) 
     return {"image": image, "instances": instances, "height": _SIDE, "width": _SIDE}
 
 
-def _follow(name: str, part: nn.Module, running: list[tuple[str, Any]]) -> list[Any]:
-    """Record the names of the parts that run and the shapes of their inputs; returns the hooks."""
+def _follow(name: str, part: nn.Module, running: list[tuple[str, str]]) -> list[Any]:
+    """Keep a part in `running`, with the shapes of its inputs, while it works; returns the hooks.
+
+    A part that raises stays there.
+    """
 
     def begin(_: nn.Module, inputs: tuple[Any, ...]) -> None:
         shapes = [" x ".join(map(str, x.shape)) for x in inputs if isinstance(x, Tensor)]

@@ -55,19 +55,6 @@ def write_provenance(run: Run, source: ConfigSource, seed: int) -> None:
     Each start, the first and those that resume, has its own entry.
     """
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    versions = {
-        "python": platform.python_version(),
-        "roilab": roilab.__version__,
-        "detectron2": detectron2.__version__,
-        "cuda": torch.version.cuda,
-        **dict.fromkeys(_PACKAGES),  # None: not installed
-    }
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    cpus = Path("/proc/cpuinfo")  # `platform` knows the processor's name everywhere but on Linux
-    text = cpus.read_text(encoding="utf-8", errors="replace") if cpus.is_file() else ""
-    models = [line for line in text.splitlines() if line.startswith("model name")]
     start = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": list(source.command),
@@ -76,9 +63,9 @@ def write_provenance(run: Run, source: ConfigSource, seed: int) -> None:
         "seed": seed,
         "processes": comm.get_world_size(),
         "code": _code(_PACKAGE),
-        "versions": versions,
+        "versions": _versions(),
         "platform": platform.platform(),
-        "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "cpu": _processor(),
         "cores": available_cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in gpus],
     }
@@ -86,6 +73,31 @@ def write_provenance(run: Run, source: ConfigSource, seed: int) -> None:
     starts = [*record["starts"], start]
     write_record(run.folder, {**record, "layout": LAYOUT, "starts": starts})
     _copy_source(Path(source.config_file), run.folder / "source")
+
+
+def _versions() -> dict[str, str | None]:
+    """The versions of Python and of packages, by name; None: not installed."""
+    versions = {
+        "python": platform.python_version(),
+        "roilab": roilab.__version__,
+        "detectron2": detectron2.__version__,
+        "cuda": torch.version.cuda,
+        **dict.fromkeys(_PACKAGES),
+    }
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def _processor() -> str:
+    """The name of the processor, which `platform` knows everywhere but on Linux."""
+    file = Path("/proc/cpuinfo")
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    for line in text.splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
 
 
 def _code(folder: Path) -> dict[str, str | bool] | None:
@@ -146,8 +158,12 @@ def data_fingerprint(dataset: DetectionDataset, files: Sequence[str]) -> dict[st
         `sizes` (of the image files, in bytes) and of `times` (when these were written); `latest`,
         the last of these, in nanoseconds since 1970.
     """
-    stats = [_size_and_time(record["file_name"]) for record in dataset.records]
-    sizes, times = [size for size, _ in stats], [time for _, time in stats]
+    sizes = []
+    times = []
+    for record in dataset.records:
+        size, time = _size_and_time(record["file_name"])
+        sizes.append(size)
+        times.append(time)
     records = Digest()
     pickler = pickle.Pickler(SimpleNamespace(write=records.update), protocol=5)
     pickler.fast = True  # the same object twice is written twice: only values count
@@ -182,9 +198,13 @@ def write_fingerprints(folder: Path, fingerprints: Mapping[str, Mapping[str, Any
 def data_changes(
     before: Mapping[str, Any], now: Mapping[str, Any], data: DetectionDataset
 ) -> tuple[list[str], list[str]]:
-    """The changes of a data set that affect a training, and without any, those that do not.
+    """The changes of a data set that affect a training, or if there are none, those that do not.
 
     Times are among the latter, since copies may have other ones.
+
+    Args:
+        before, now: fingerprints of `data_fingerprint`.
+        data: the data set as it is now.
     """
     changes = []
     harmless = []
@@ -198,10 +218,11 @@ def data_changes(
         # The images that were written since are where to look first.
         latest = before["latest"]
         paths = [record["file_name"] for record in data.records]
-        if names := [path for path in paths if _size_and_time(path)[1] > latest]:
+        newer = [path for path in paths if _size_and_time(path)[1] > latest]
+        if newer:
             date = datetime.datetime.fromtimestamp(latest / 1e9, datetime.UTC)
             since = date.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
-            changes.append(f"written after {since} UTC: {first_of(names)}")
+            changes.append(f"written after {since} UTC: {first_of(newer)}")
         return changes, []
     if before["annotations"] != now["annotations"]:
         harmless.append("the annotation files were written anew, and mean the same")

@@ -37,10 +37,12 @@ def locked_run(run: Run, *, resume: bool = False) -> Iterator[None]:
         UserError: there is nothing to resume, or without `resume` the folder holds a training.
     """
     if resume and not run.config_file.is_file():
-        message = "there is nothing to resume"
-        expected = "a run folder of roilab train"
-        remedy = "leave out resume=true, or correct train.output_dir"
-        raise UserError(message, file=run.folder, expected=expected, remedy=remedy)
+        raise UserError(
+            "there is nothing to resume",
+            file=run.folder,
+            expected="a run folder of roilab train",
+            remedy="leave out resume=true, or correct train.output_dir",
+        )
     with ExitStack() as stack:
         if comm.is_main_process():
             with writing(run.folder):
@@ -48,9 +50,12 @@ def locked_run(run: Run, *, resume: bool = False) -> Iterator[None]:
             stack.enter_context(locked(run.lock_file))
         comm.synchronize()
         if run.states() and not resume:
-            message = "the run folder already holds a run"
-            remedy = "continue it with resume=true, choose another folder, or delete this one"
-            raise UserError(message, key="train.output_dir", file=run.folder, remedy=remedy)
+            raise UserError(
+                "the run folder already holds a run",
+                key="train.output_dir",
+                file=run.folder,
+                remedy="continue it with resume=true, choose another folder, or delete this one",
+            )
         yield
 
 
@@ -80,21 +85,29 @@ def begin(
         run.write_metadata(cfg, setup.training_set)
         if source is not None:
             provenance.write_provenance(run, source, cfg.train.seed)
-            if changed := differences(config.load_config(source.config_file), cfg):
-                table = difference_table(changed)
-                log.info("what differs from %s:\n%s", source.config_file, table)
-        max_iter = cfg.train.max_iter
-        length = warmup_length(max_iter)
-        if length and cfg.lr_multiplier.get("warmup_iters", 0) is None:
-            set_by = "lr_multiplier.warmup_iters sets it"
-            log.info("warm-up over the first %d of %d iterations (%s)", length, max_iter, set_by)
-        log.info("train: %s", setup.training_set.summary())
-        log.info("val: %s", setup.val.summary())
-        if note := limits_note(cfg, setup.val):
-            log.warning("val: %s", note)
+        _log_setup(setup, source)
         provenance.write_fingerprints(run.folder, data)
     comm.synchronize()
     return checkpoint
+
+
+def _log_setup(setup: Setup, source: ConfigSource | None) -> None:
+    """Log what differs from the source of the config, the warm-up, and the data sets."""
+    cfg = setup.cfg
+    if source is not None:
+        changed = differences(config.load_config(source.config_file), cfg)
+        if changed:
+            log.info("what differs from %s:\n%s", source.config_file, difference_table(changed))
+    max_iter = cfg.train.max_iter
+    length = warmup_length(max_iter)
+    if length and cfg.lr_multiplier.get("warmup_iters", 0) is None:
+        set_by = "lr_multiplier.warmup_iters sets it"
+        log.info("warm-up over the first %d of %d iterations (%s)", length, max_iter, set_by)
+    log.info("train: %s", setup.training_set.summary())
+    log.info("val: %s", setup.val.summary())
+    note = limits_note(cfg, setup.val)
+    if note:
+        log.warning("val: %s", note)
 
 
 def log_resumed(run: Run, checkpoint: Path | None, iteration: int) -> None:
@@ -126,8 +139,8 @@ def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:
     if comm.is_main_process():
         for split, dataset in (("train", setup.training_set), ("val", setup.val)):
             files = setup.cfg.data[split].get("files") or []
-            listed = [files] if isinstance(files, str) else list(files)
-            by_split[split] = provenance.data_fingerprint(dataset, listed)
+            files = [files] if isinstance(files, str) else list(files)
+            by_split[split] = provenance.data_fingerprint(dataset, files)
     return distributed.from_main(by_split)
 
 
@@ -152,14 +165,16 @@ def check_resumable(
     # Without a record of the data, another place may be other data.
     may_change = ("nothing", "evaluation", "place") if before else ("nothing", "evaluation")
     headers = ("key", "the run", "now")
-    if other := [row for row in differing if dependent_on(row.key) not in may_change]:
+    refused = [row for row in differing if dependent_on(row.key) not in may_change]
+    if refused:
         raise UserError(
             "the run was begun with another config",
             file=run.config_file,
-            found=f"\n{difference_table(other, headers)}",
+            found=f"\n{difference_table(refused, headers)}",
             remedy="resume with the run's own config, "
             f"{argument('config_file', str(run.config_file))}, or train in another folder",
         )
+
     notes = []
     changed = []
     if not before:

@@ -48,7 +48,8 @@ class Run:
     """
 
     def __init__(self, folder: Path, weights_name: str | None = None) -> None:
-        self.folder, self.weights_name = folder, weights_name
+        self.folder = folder
+        self.weights_name = weights_name
         self.config_file = folder / "config.yaml"
         self.classes_file = folder / "classes.json"
         self.category_ids_file = folder / "category_ids.json"
@@ -140,15 +141,16 @@ class Run:
         Raises:
             UserError: also where they are not those of a data set with these ids.
         """
-        what, path = "the detections of the run", self.detections_file
+        what = "the detections of the run"
+        path = self.detections_file
         remedy = f"compute them again: {self.evaluate_command}"
         if not path.is_file():
             raise UserError(f"{what} are gone", file=path, remedy=remedy)
         if not self.category_ids_file.is_file():
             ids = CocoIds(ids.images, tuple(range(1, len(ids.categories) + 1)))
-        # Checking masks takes long.
-        is_sound = run_record.is_as_written(path)
-        check: Check = (lambda _: "") if is_sound else stored_results.problem_of_rows
+        check: Check = stored_results.problem_of_rows
+        if run_record.is_as_written(path):  # checking masks takes long
+            check = _no_problem
         rows = _read_json(path, what, check, expected=stored_results.ROWS, remedy=remedy)
         try:
             return ids.from_file(rows)
@@ -162,25 +164,28 @@ class Run:
 
     def metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.json; a run that was made by hand has none."""
-        what, path = "the log of the metrics", self.metrics_file
+        what = "the log of the metrics"
+        path = self.metrics_file
         if not run_record.optional_exists(path):
             return []
         remedy = _remedy_of_deletion(path)
+        content = run_record.read_verified(path, what=what)
         lines = []
-        text = decode(run_record.read_verified(path, what=what), path, what=what, remedy=remedy)
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(
+            decode(content, path, what=what, remedy=remedy).splitlines(), 1
+        ):
             try:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
                 values = error
-            numbers = values.values() if isinstance(values, dict) else [None]
-            # A loss need not be finite.
-            if not all(isinstance(value, float) or is_finite_number(value) for value in numbers):
-                message = f"{what}: the file is damaged"
-                expected = "an object of numbers a line"
-                key = f"line {number}"
+            if not _are_metrics(values):
                 raise UserError(
-                    message, file=path, key=key, found=values, expected=expected, remedy=remedy
+                    f"{what}: the file is damaged",
+                    file=path,
+                    key=f"line {number}",
+                    found=values,
+                    expected="an object of numbers a line",
+                    remedy=remedy,
                 )
             lines.append(values)
         return lines
@@ -198,7 +203,8 @@ class Run:
 
     def category_ids(self) -> tuple[int | str, ...]:
         """The COCO category ids of the classes, in their order; 1..C in a run that has none."""
-        path, count = self.category_ids_file, len(self.classes())
+        path = self.category_ids_file
+        count = len(self.classes())
         if not run_record.optional_exists(path):
             return tuple(range(1, count + 1))
 
@@ -213,21 +219,34 @@ class Run:
 
     def skeleton(self) -> Skeleton | None:
         """The keypoints of the run; None: it has none."""
-        path, what = self.skeleton_file, "the skeleton file"
+        path = self.skeleton_file
         if not run_record.optional_exists(path):
             return None
-        return skeletons.from_dict(_read_json(path, what, lambda _: ""), file=path)
+        return skeletons.from_dict(_read_json(path, "the skeleton file", _no_problem), file=path)
 
 
 def _read_json(
     path: Path, what: str, check: Check, expected: str | None = None, remedy: str | None = None
 ) -> Any:
+    """The content of a file that is as its digest says, if it has one, and passes the check."""
     content = run_record.read_verified(path, what=what, remedy=remedy)
     data = parse_json(content, path, what=what, expected=expected, remedy=remedy)
-    if problem := check(data):
+    problem = check(data)
+    if problem:
         message = f"{what}: the file is damaged"
         raise UserError(message, file=path, found=problem, expected=expected, remedy=remedy)
     return data
+
+
+def _no_problem(_: Any) -> str:
+    return ""
+
+
+def _are_metrics(values: Any) -> bool:
+    """Whether a line of the metrics is an object of numbers; a loss need not be finite."""
+    return isinstance(values, dict) and all(
+        isinstance(value, float) or is_finite_number(value) for value in values.values()
+    )
 
 
 def _remedy_of_deletion(path: Path) -> str:
@@ -289,9 +308,12 @@ def reading(*runs: Run) -> Iterator[None]:
 
 def find_runs(root: str | Path) -> list[Run]:
     """The runs in a folder and in those below it that have weights, the newest weights first."""
-    meaning = {"config.yaml", "classes.json"}
-    runs = [Run(Path(folder)) for folder, _, names in os.walk(root) if meaning <= set(names)]
-    runs = [run for run in runs if run.weights.is_file()]
+    runs = []
+    for folder, _, names in os.walk(root):
+        if {"config.yaml", "classes.json"} <= set(names):
+            run = Run(Path(folder))
+            if run.weights.is_file():
+                runs.append(run)
     return sorted(runs, key=lambda run: (-run.weights.stat().st_mtime_ns, run.folder))
 
 
@@ -321,14 +343,15 @@ def verify_run(folder: Path) -> list[FileState]:
     except UserError as error:
         return [FileState(RECORD, "damaged", str(error))]
     known = {name for name in files if ABSENT not in files[name] or (folder / name).exists()}
-    names = {*known, run.config_file.name, run.classes_file.name}
-    names |= {path.name for path in folder.iterdir() if _READ.fullmatch(path.name)}
-    return [_state(run, name, is_known=name in known) for name in sorted(names)]
+    needed = {run.config_file.name, run.classes_file.name}
+    present = {path.name for path in folder.iterdir() if _READ.fullmatch(path.name)}
+    names = sorted(known | needed | present)
+    return [_state(run, name, is_known=name in known) for name in names]
 
 
 def _state(run: Run, name: str, *, is_known: bool) -> FileState:
+    """The state of a file; `is_known`: the record has its digest. One without is read instead."""
     path = run.folder / name
-    # A file without a digest is read by its format.
     readers: dict[str, Callable[[], object]] = {
         run.config_file.name: lambda: config.read_config(path),
         run.category_ids_file.name: run.category_ids,

@@ -53,7 +53,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         only while it is replaced, or where that was cut: it is sound with any of them, and if one
         is "absent", also where it is missing. `data` has the fingerprints of the data, if any.
     """
-    path, what = folder / RECORD, "the record of the run"
+    path = folder / RECORD
+    what = "the record of the run"
     empty: dict[str, Any] = {"starts": [], "files": {}, "accepted": []}
     if not path.exists():
         return {"layout": LAYOUT, **empty}
@@ -61,28 +62,37 @@ def read_record(folder: Path) -> dict[str, Any]:
     data = parse_json(content, path, what=what, expected=_FORM, remedy=_REMEDY)
     layout = data.get("layout") if isinstance(data, dict) else None
     if type(layout) is int and layout > LAYOUT:
-        message = "the run folder is laid out in a newer way"
-        expected = f"at most {LAYOUT}"
-        remedy = "use a newer RoILab"
         raise UserError(
-            message, file=path, key="layout", found=layout, expected=expected, remedy=remedy
+            "the run folder is laid out in a newer way",
+            file=path,
+            key="layout",
+            found=layout,
+            expected=f"at most {LAYOUT}",
+            remedy="use a newer RoILab",
         )
-    before = content.rpartition(_OWN.partition("{}")[0].encode())[0]
-    key, problem = None, None
-    if type(layout) is not int:
-        key, problem = "layout", "no layout number"
-    elif damaged := [n for n, is_sound in _PARTS.items() if n in data and not is_sound(data[n])]:
-        key, problem = damaged[0], data[damaged[0]]
-    elif {"files", "digest"} & data.keys() and content != _with_digest(before):
-        key, problem = "digest", "not the digest of the record"
-    if key is not None:
+
+    def damaged(key: str, problem: object) -> UserError:
         message = f"{what} is damaged"
-        raise UserError(message, file=path, key=key, found=problem, expected=_FORM, remedy=_REMEDY)
+        return UserError(message, file=path, key=key, found=problem, expected=_FORM, remedy=_REMEDY)
+
+    if type(layout) is not int:
+        raise damaged("layout", "no layout number")
+    for name, is_sound in _PARTS.items():
+        if name in data and not is_sound(data[name]):
+            raise damaged(name, data[name])
+    if ("files" in data or "digest" in data) and not _has_own_digest(content):
+        raise damaged("digest", "not the digest of the record")
     return {**empty, **data}
 
 
 def _with_digest(content: bytes) -> bytes:
     return content + _OWN.format(Digest(content)).encode()
+
+
+def _has_own_digest(content: bytes) -> bool:
+    """Whether the content of run.json ends with the digest of everything before."""
+    before = content.rpartition(_OWN.partition("{}")[0].encode())[0]
+    return content == _with_digest(before)
 
 
 def _is_start(data: Any) -> bool:
@@ -156,12 +166,11 @@ def replacing(folder: Path, new: Mapping[str, str]) -> Iterator[None]:
     if not changed:
         yield
         return
-    both = {
-        name: list(dict.fromkeys([*files.get(name, [ABSENT]), *digest]))
-        for name, digest in changed.items()
+    both = {}  # digests of the old content and of the new
+    for name, digests in changed.items():
         # A file without a digest stays without one until it is replaced.
-        if name in files or not (folder / name).exists()
-    }
+        if name in files or not (folder / name).exists():
+            both[name] = list(dict.fromkeys([*files.get(name, [ABSENT]), *digests]))
     if both:
         write_record(folder, {**record, "files": {**files, **both}})
     yield
@@ -212,16 +221,16 @@ def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
     expected = read_record(path.parent)["files"].get(path.name)
     if expected is None:
         return False
-    if (actual := str(Digest(content))) not in expected:
-        command = accept_command(path)
+    actual = str(Digest(content))
+    if actual not in expected:
+        alternative = f"{remedy}, or " if remedy else ""
         raise UserError(
             "the file is not as it was written: it was damaged, changed or swapped",
             file=path,
             found=_readable([actual]),
             expected=f"{_readable(expected)}, as {RECORD} says",
-            remedy=f"{remedy}, or put a sound copy in its place; if it is meant to be so: {command}"
-            if remedy
-            else f"put a sound copy in its place; if it is meant to be so: {command}",
+            remedy=f"{alternative}put a sound copy in its place; if it is meant to be so: "
+            f"{accept_command(path)}",
         )
     return True
 

@@ -53,8 +53,10 @@ def _warm_up(
         message = "this is not a number of iterations"
         expected = "a whole number from 0, or null for a tenth of the run"
         raise UserError(message, key="warmup_iters", found=warmup_iters, expected=expected)
-    # From a thousandth of the rate.
-    return WarmupParamScheduler(scheduler, 0.001, min(1.0, warmup_iters / max_iter), "linear")
+    share = min(1.0, warmup_iters / max_iter)  # of the run
+    return WarmupParamScheduler(
+        scheduler, warmup_factor=0.001, warmup_length=share, warmup_method="linear"
+    )
 
 
 def peak_learning_rate(multiplier: Callable[[float], float], max_iter: int) -> tuple[float, int]:
@@ -74,5 +76,9 @@ def warn_of_low_peak(
             "the rate never reaches optimizer.lr=%g: its peak is %.3g (%.2g%%), at iteration %d of "
             "%d; train longer (train.max_iter), or warm up for a shorter time "
             "(lr_multiplier.warmup_iters=null takes a tenth of the run)",
-            *(learning_rate, learning_rate * share, 100 * share, iteration, max_iter),
+            learning_rate,
+            learning_rate * share,
+            100 * share,
+            iteration,
+            max_iter,
         )

@@ -4,9 +4,11 @@ import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
@@ -58,50 +60,69 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     build_data.check_data_nodes(cfg)
     check_values(cfg)
     dtype_of(cfg.train.precision, device_of(cfg.train.device))
+
     train_set = None
     if training or cfg.data.classes is None:
         train_set = build_dataset(cfg, "data.train")
         cfg.data.classes = config.escaped(list(train_set.classes))
-        paths = [record["file_name"] for record in train_set.records]
-        if training and (narrow := narrow_range(paths, train_set.name)):
-            log.warning("%s; %s", narrow.message, narrow.remedy)
+        if training:
+            _warn_of_narrow_range(train_set)
     val_set = build_dataset(cfg, "data.val")
     if train_set is not None:
         build_data.check_keypoints(train_set, val_set)
+
     fit_model(cfg, val_set.classes, val_set.skeleton)
     if has_head(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
     fit_limits(cfg, val_set)
+    model = _build_without_memory(cfg)
+    check_geometry(model)
+    if not training or train_set is None:
+        return Setup(cfg, None, val_set)
+
+    check_best(cfg, val_set)
+    if has_head(cfg.model.roi_heads, "keypoint"):
+        warn_of_unlabelled_keypoints(train_set, "data.train")
+        warn_of_unlabelled_keypoints(val_set, "data.val")
+    _scale_learning_rate(cfg)
+    freeze(model, cfg.train.freeze)
+    _warn_of_random_frozen_parameters(cfg, model)
+    if cfg.train.process_invariant:
+        process_invariant(cfg)
+        refuse_dependent_layers(model)
+    build_optimizer(cfg, model)
+    multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+    warn_of_low_peak(multiplier, cfg.train.max_iter, cfg.optimizer.lr)
+    return Setup(cfg, train_set, val_set)
+
+
+def _warn_of_narrow_range(train: DetectionDataset) -> None:
+    paths = [record["file_name"] for record in train.records]
+    narrow = narrow_range(paths, train.name)
+    if narrow is not None:
+        log.warning("%s; %s", narrow.message, narrow.remedy)
+
+
+def _build_without_memory(cfg: DictConfig) -> Any:
+    """The model of a config on the meta device, or where it cannot be built there, on the CPU."""
     try:
         with torch.device("meta"):
-            model = config.build(cfg.model, "model")
+            return config.build(cfg.model, "model")
     except UserError:
         # Detectron2's Swin, ViT and MViT compute numbers while they are built. A mistake in the
         # config fails here, too.
-        model = config.build(cfg.model, "model")
-    check_geometry(model)
-    if training:
-        check_best(cfg, val_set)
-        if train_set is not None and has_head(cfg.model.roi_heads, "keypoint"):
-            warn_of_unlabelled_keypoints(train_set, "data.train")
-            warn_of_unlabelled_keypoints(val_set, "data.val")
-        _scale_learning_rate(cfg)
-        freeze(model, cfg.train.freeze)
-        frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-        if frozen and not weights_of(cfg).source:
-            log.warning(
-                "train.init_checkpoint is empty and %s frozen, the first %s: they "
-                "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",
-                counted(len(frozen), "parameter is", "parameters are"),
-                frozen[0],
-            )
-        if cfg.train.process_invariant:
-            process_invariant(cfg)
-            refuse_dependent_layers(model)
-        build_optimizer(cfg, model)
-        multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
-        warn_of_low_peak(multiplier, cfg.train.max_iter, cfg.optimizer.lr)
-    return Setup(cfg, train_set if training else None, val_set)
+        return config.build(cfg.model, "model")
+
+
+def _warn_of_random_frozen_parameters(cfg: DictConfig, model: nn.Module) -> None:
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen and not weights_of(cfg).source:
+        log.warning(
+            "train.init_checkpoint is empty and %s frozen, the first %s: they "
+            "stay random. model.backbone.bottom_up.freeze_at=0 and train.freeze=[] train all",
+            counted(len(frozen), "parameter is", "parameters are"),
+            frozen[0],
+        )
 
 
 def _scale_learning_rate(cfg: DictConfig) -> None:
@@ -136,32 +157,42 @@ def check_best(cfg: DictConfig, val: DetectionDataset) -> None:
     if cfg.train.ema is not None:
         values |= {f"ema/{name}": value for name, value in values.items()}
     if metric not in values:
-        near = difflib.get_close_matches(str(metric), [*values, "val_total_loss"], n=3)
-        choice = f"one of {', '.join(values)}, val_total_loss"
-        expected = f"perhaps {' or '.join(near)}" if near else choice
-        message = "no evaluation gives such a metric"
-        raise UserError(message, key="train.best", found=metric, expected=expected)
+        names = [*values, "val_total_loss"]
+        near = difflib.get_close_matches(str(metric), names, n=3)
+        raise UserError(
+            "no evaluation gives such a metric",
+            key="train.best",
+            found=metric,
+            expected=f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(names)}",
+        )
     if values[metric] is None:
         usable = [name for name, value in values.items() if value is not None]
-        message = "the val set has no object that counts for this metric"
-        empty = f"{metric}, for which there are 0 objects of {len(val)} images"
-        expected = f"one of {', '.join(usable) or 'none'}, or val_total_loss"
-        raise UserError(message, key="train.best", found=empty, expected=expected)
+        raise UserError(
+            "the val set has no object that counts for this metric",
+            key="train.best",
+            found=f"{metric}, for which there are 0 objects of {len(val)} images",
+            expected=f"one of {', '.join(usable) or 'none'}, or val_total_loss",
+        )
 
 
 def warn_of_unlabelled_keypoints(dataset: DetectionDataset, key: str) -> None:
     """Warn where a data set, with this key, does not have a single labelled keypoint."""
     if dataset.skeleton is None:
         return
-    classes = dataset.classes
-    names = dataset.skeleton.classes
-    annotations = (anno for record in dataset.records for anno in record["annotations"])
-    objects = [anno for anno in annotations if classes[anno["category_id"]] in names]
-    if not any(v > 0 for anno in objects for v in anno["keypoints"][2::3]):
-        text = "%s: no keypoint is labelled, all %d of %d objects have v = 0: "
-        text += "keypoints are neither learnt nor scored"
-        keypoints = len(objects) * len(dataset.skeleton.keypoints)
-        log.warning(text, key, keypoints, len(objects))
+    objects = 0
+    for record in dataset.records:
+        for anno in record["annotations"]:
+            if dataset.classes[anno["category_id"]] in dataset.skeleton.classes:
+                objects += 1
+                if any(visibility > 0 for visibility in anno["keypoints"][2::3]):
+                    return
+    log.warning(
+        "%s: no keypoint is labelled, all %d of %d objects have v = 0: "
+        "keypoints are neither learnt nor scored",
+        key,
+        objects * len(dataset.skeleton.keypoints),
+        objects,
+    )
 
 
 def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None) -> None:
@@ -170,24 +201,34 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
     Raises:
         UserError: the model has other numbers, or lacks what they need.
     """
-    data, heads = cfg.data, cfg.model.roi_heads
+    data = cfg.data
+    heads = cfg.model.roi_heads
     num_classes = len(classes)
     num_keypoints = None if skeleton is None else len(skeleton.keypoints)
-    data.num_classes = num_classes if data.num_classes is None else data.num_classes
-    data.num_keypoints = num_keypoints if data.num_keypoints is None else data.num_keypoints
+    if data.num_classes is None:
+        data.num_classes = num_classes
+    if data.num_keypoints is None:
+        data.num_keypoints = num_keypoints
+
     checks = [(f"classes {list(classes)}", "num_classes", num_classes)]
     if has_head(heads, "keypoint"):
         if num_keypoints is None:
-            message = "the model has a keypoint head but the data has no skeleton"
-            skeletons = "coco_person, or a JSON file that declares yours"
-            raise UserError(message, key="data.skeleton", expected=skeletons)
+            raise UserError(
+                "the model has a keypoint head but the data has no skeleton",
+                key="data.skeleton",
+                expected="coco_person, or a JSON file that declares yours",
+            )
         checks.append(("skeleton", "keypoint_head.num_keypoints", num_keypoints))
     for meaning, key, expected in checks:
-        if (number := OmegaConf.select(heads, key)) != expected:
-            message = f"the model does not fit the data's {meaning}"
-            own = f"model.roi_heads.{key}"
-            remedy = "leave it to the data: drop the override"
-            raise UserError(message, key=own, found=number, expected=expected, remedy=remedy)
+        number = OmegaConf.select(heads, key)
+        if number != expected:
+            raise UserError(
+                f"the model does not fit the data's {meaning}",
+                key=f"model.roi_heads.{key}",
+                found=number,
+                expected=expected,
+                remedy="leave it to the data: drop the override",
+            )
     if has_head(heads, "mask") and heads.mask_head.num_classes not in (1, num_classes):
         raise UserError(
             "the mask head does not fit the data's classes",
@@ -195,6 +236,7 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
             found=heads.mask_head.num_classes,
             expected=f"{num_classes}, or 1 for a class-agnostic head",
         )
+
     channels = cfg.model.get("input_format") or "BGR"
     for split in ("train", "test"):
         loaded = cfg.dataloader[split].get("image_format", "BGR")

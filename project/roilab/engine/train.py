@@ -65,7 +65,8 @@ def train(
             a loss is not finite, too many images cannot be read, or the disk is full.
         Interrupted: a signal ended the training; it is saved.
     """
-    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    cfg = setup.cfg
+    run = Run(Path(cfg.train.output_dir))
     with explained(run), locked_run(run, resume=resume), stop_on_signals() as stop:
         checkpoint = begin(setup, run, source, resume=resume, allow_changed=allow_changed_data)
         device = device_of(cfg.train.device)
@@ -73,13 +74,17 @@ def train(
             share_cores(cfg.dataloader.train.num_workers)
             if cfg.train.cpu_kernels:
                 keep_freed_memory()
+
         seed_everything(cfg.train.seed, INITIALISATION)
         model = build_model.build_model(cfg, training=True)
         try_step(cfg, model, setup.training_set, setup.val)
-        if checkpoint is None and (weights := build_model.weights_of(cfg)).source:
+        weights = build_model.weights_of(cfg)
+        if checkpoint is None and weights.source:
             build_model.load_weights(model, *weights)
-        trainer, state = Trainer(cfg, model), TrainState()
+
+        trainer = Trainer(cfg, model)
         log.info("%s, %s, %s", device, trainer.dtype, counted(torch.get_num_threads(), "thread"))
+        state = TrainState()
         if checkpoint is not None:
             state = train_state.load_train_state(checkpoint, trainer)
         if resume:
@@ -104,7 +109,9 @@ class Trainer:
 
     def __init__(self, cfg: DictConfig, model: nn.Module) -> None:
         train = cfg.train
-        self.model, self.clip_norm, self.seed = model, train.clip_norm, train.seed
+        self.model = model
+        self.clip_norm = train.clip_norm
+        self.seed = train.seed
         self.device = next(model.parameters()).device
         self.dtype = dtype_of(train.precision, self.device)
         self.parallel: Any = distributed.parallel(model)
@@ -142,6 +149,7 @@ class Trainer:
                     sums[name] = sums.get(name, 0.0) + value / len(batches)
                 total = torch.stack(list(losses.values())).sum() / len(batches)
                 self.scaler.scale(total).backward()
+
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
@@ -153,7 +161,11 @@ class Trainer:
         return sums
 
     def losses(self, iteration: int, number: int, batch: Batch) -> dict[str, Tensor]:
-        """The losses of a batch by name, also those that are not numbers."""
+        """The losses of a batch by name, also those that are not numbers.
+
+        Args:
+            number: of the batch among those of the iteration, from 0; both seed the samples.
+        """
         seed_everything(self.seed, STEP, iteration, number, comm.get_rank())
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             try:
@@ -165,7 +177,7 @@ class Trainer:
         return distributed.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
 
     def _values(self, losses: dict[str, Tensor]) -> Losses:
-        """As numbers; one transfer from the device for all."""
+        """The losses as numbers, in one transfer from the device; raises NonFiniteLoss."""
         stacked = torch.stack([value.detach().float() for value in losses.values()])
         values = dict(zip(losses, distributed.mean(stacked).tolist(), strict=True))
         if not all(map(math.isfinite, values.values())):
@@ -199,13 +211,19 @@ class TrainingLoop:
     def __init__(
         self, setup: Setup, run: Run, trainer: Trainer, state: TrainState, stop: Stop
     ) -> None:
-        self.cfg, self.setup, self.run, self.stop = setup.cfg, setup, run, stop
-        self.trainer, self.state = trainer, state
+        self.cfg = setup.cfg
+        self.setup = setup
+        self.run = run
+        self.trainer = trainer
+        self.state = state
+        self.stop = stop
         self.main = comm.is_main_process()
-        self.first, self.images = state.iteration + 1, len(setup.training_set)
+        self.first = state.iteration + 1  # iteration of this process
+        self.images = len(setup.training_set)
         self.batches = build_train_loader(setup, self.first)
         self.all_end = False  # whether all processes end together
-        self.evaluation, self.ema_results = Evaluation({}, [], None), Results()
+        self.evaluation = Evaluation({}, [], None)  # the last one
+        self.ema_results = Results()
         self.timings: dict[str, float] = defaultdict(float)  # seconds, by activity
 
     def run_to_end(self) -> Results:
@@ -249,6 +267,7 @@ class TrainingLoop:
         step_batches = list(itertools.islice(batches, self.cfg.train.accumulate))
         self.state.note_unreadable(step_batches, self.images, self.cfg.train.max_unreadable)
         loaded = time.perf_counter()
+
         learning_rate = self.trainer.learning_rate
         try:
             losses = self.trainer.step(iteration, step_batches)
@@ -257,6 +276,7 @@ class TrainingLoop:
                 self._write()
             raise self.state.save_diverged(self.run, self.trainer, step_batches, error) from error
         self.state.iteration = iteration
+
         end = time.perf_counter()
         self.timings["data"] += loaded - start
         self.timings["steps"] += end - loaded
@@ -346,12 +366,16 @@ class TrainingLoop:
                 metrics |= {f"ema/{name}": v for name, v in flat(self.ema_results).items()}
             metrics = distributed.from_main(metrics)
             self.state.evaluated = self.state.iteration
+
             numbers = {name: value for name, value in metrics.items() if value is not None}
             if self.main:
                 self.storage.put_scalars(**numbers, smoothing_hint=False)
             self._note_best(metrics)
-            ends = ("/AP", "_total_loss")
-            shown = [f"{name} {v:.4g}" for name, v in numbers.items() if name.endswith(ends)]
+            shown = [
+                f"{name} {value:.4g}"
+                for name, value in numbers.items()
+                if name.endswith(("/AP", "_total_loss"))
+            ]
             log.info("after iteration %d: %s", self.state.iteration, ", ".join(shown))
 
     def _validate(self) -> tuple[Evaluation, Losses]:
@@ -381,24 +405,28 @@ def evaluate_weights(setup: Setup) -> Results:
     Raises:
         UserError: no weights are named, they cannot be loaded, or the folder holds a training.
     """
-    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    cfg = setup.cfg
+    run = Run(Path(cfg.train.output_dir))
     weights = build_model.weights_of(cfg)
     if not weights.source:
-        message = "there are no weights to evaluate"
-        expected = "a path, a URL, or a name in `weights`"
-        remedy = "to evaluate a run folder: roilab evaluate run=RUN"
         raise UserError(
-            message, key="train.init_checkpoint", found="''", expected=expected, remedy=remedy
+            "there are no weights to evaluate",
+            key="train.init_checkpoint",
+            found="''",
+            expected="a path, a URL, or a name in `weights`",
+            remedy="to evaluate a run folder: roilab evaluate run=RUN",
         )
     notes = trusted.allow_own_parts(config.to_plain_data(cfg))
-    if note := limits_note(cfg, setup.val):
-        notes.append(f"val: {note}")
+    limits = limits_note(cfg, setup.val)
+    if limits:
+        notes.append(f"val: {limits}")
     with locked_run(run):
         start_logging(run)
         for note in notes:
             log.warning(note)
         model = build_model.build_model(cfg)
-        build_model.load_weights(model, weights.source, (), weights.named)  # these must fit whole
+        # Without `may_differ`: all weights that are evaluated have to be the file's.
+        build_model.load_weights(model, weights.source, named=weights.named)
         evaluation = evaluate_model(cfg, model, setup.val)
         if comm.is_main_process():
             run.write_metadata(cfg, setup.val)
@@ -414,17 +442,24 @@ def replay(setup: Setup, file: str) -> list[Losses]:
     Raises:
         UserError: there is no such file in the run folder, or it is of another model.
     """
-    cfg, run = setup.cfg, Run(Path(setup.cfg.train.output_dir))
+    cfg = setup.cfg
+    run = Run(Path(cfg.train.output_dir))
     path = run.folder / file
     if not path.is_file():
         names = ", ".join(sorted(path.name for path in run.folder.glob("*.pth")))
-        expected = f"one of {names}" if names else "a file of the run folder"
-        message = "there is no such state to replay"
-        raise UserError(message, key="replay", file=path, expected=expected)
+        raise UserError(
+            "there is no such state to replay",
+            key="replay",
+            file=path,
+            expected=f"one of {names}" if names else "a file of the run folder",
+        )
     trainer = Trainer(cfg, build_model.build_model(cfg, training=True))
     iteration = train_state.load_train_state(path, trainer).iteration + 1
     batches = itertools.islice(build_train_loader(setup, iteration), cfg.train.accumulate)
     build_model.train_mode(trainer.model)
+    by_batch = []
     with EventStorage(iteration), torch.no_grad():
-        losses = [trainer.losses(iteration, *numbered) for numbered in enumerate(batches)]
-    return [{name: float(value) for name, value in of_batch.items()} for of_batch in losses]
+        for number, batch in enumerate(batches):
+            losses = trainer.losses(iteration, number, batch)
+            by_batch.append({name: float(value) for name, value in losses.items()})
+    return by_batch

@@ -73,7 +73,9 @@ class TrainState:
         better = value is not None and (self.best is None or sign * value > sign * self.best)
         self.since_best += 1
         if better:
-            self.best, self.best_iteration, self.since_best = value, self.iteration, 0
+            self.best = value
+            self.best_iteration = self.iteration
+            self.since_best = 0
         return better
 
     def save_diverged(
@@ -81,8 +83,8 @@ class TrainState:
     ) -> UserError:
         """Save the state before a step whose loss is not finite; returns the error to raise."""
         iteration = self.iteration + 1
-        own = [item["file_name"] for batch in batches for item in batch]
-        files = list(itertools.chain.from_iterable(comm.all_gather(own)))
+        own_files = [item["file_name"] for batch in batches for item in batch]
+        files = list(itertools.chain.from_iterable(comm.all_gather(own_files)))
         name = f"diverged_{iteration:07d}.pth"
         if comm.is_main_process():
             _save(run.folder / name, {**trainer.state_dict(), **asdict(self), "files": files})
@@ -102,21 +104,24 @@ class TrainState:
             UserError: more than `max_share` of the `images` of the training set could not be read.
         """
         items = [item for batch in batches for item in batch]
-        pairs = [pair for item in items for pair in item.pop("unreadable", ())]
-        if not distributed.any_process(bool(pairs)):
+        failures: list[tuple[str, str]] = []  # of this process: file, reason
+        for item in items:
+            failures += item.pop("unreadable", ())
+        if not distributed.any_process(bool(failures)):
             return
-        known = self.unreadable
-        for file, reason in itertools.chain.from_iterable(comm.all_gather(pairs)):
-            if file not in known:
-                known[file] = reason
+        for file, reason in itertools.chain.from_iterable(comm.all_gather(failures)):
+            if file not in self.unreadable:
+                self.unreadable[file] = reason
                 log.warning("%s cannot be read (%s): another is used in its place", file, reason)
+
+        count = len(self.unreadable)
         none_left = distributed.any_process(any("image" not in item for item in items))
-        if len(known) > max_share * images or none_left:
-            listed = first_of([f"{name} ({reason})" for name, reason in known.items()])
+        if count > max_share * images or none_left:
+            listed = first_of([f"{file} ({reason})" for file, reason in self.unreadable.items()])
             raise UserError(
                 "too many images cannot be read",
                 key="train.max_unreadable",
-                found=f"{len(known)} of {images}: {listed}",
+                found=f"{count} of {images}: {listed}",
                 expected=f"at most {max_share:g} of them",
                 remedy="repair or remove these files, or allow a larger share",
             )
@@ -136,13 +141,13 @@ def _save(path: Path, state: dict[str, Any]) -> None:
             raise
         reason = error.found if isinstance(error, UserError) else str(error).splitlines()[0]
         others = ", ".join(sorted(file.name for file in path.parent.glob("model_*.pth")))
+        left = f"these are whole: {others}" if others else "none was written before"
         raise UserError(
             "a checkpoint cannot be written",
             file=path,
             found=reason,
             expected="room on the disk, and the right to write there",
-            remedy="make room and go on with resume=true; "
-            + (f"these are whole: {others}" if others else "none was written before"),
+            remedy=f"make room and go on with resume=true; {left}",
         ) from error
 
 
@@ -186,6 +191,7 @@ def load_train_state(path: Path, trainer: "Trainer") -> TrainState:
 
 
 def _train_state(values: dict[str, Any]) -> TrainState:
+    """The progress among the values of a checkpoint; KeyError or TypeError for what is not it."""
     state = TrainState(**{field.name: values[field.name] for field in fields(TrainState)})
     numbers = state.measured.values() if isinstance(state.measured, dict) else [None]
     checks = {
@@ -205,7 +211,6 @@ def newest(run: Run) -> Path | None:
     Raises:
         UserError: there are checkpoints, and none is sound.
     """
-
     passed_over = "%s cannot be read and is passed over: %s"
     files = run.states()
     readable = []
@@ -224,10 +229,12 @@ def newest(run: Run) -> Path | None:
         except UserError as error:
             log.warning(passed_over, file, f"{error.message}, {error.found}")
     if files:
-        message = "no checkpoint of the run is sound"
-        problem = ", ".join(file.name for file in files)
-        remedy = "put a sound copy in place, or delete them: the training then begins anew"
-        raise UserError(message, file=run.folder, found=problem, remedy=remedy)
+        raise UserError(
+            "no checkpoint of the run is sound",
+            file=run.folder,
+            found=", ".join(file.name for file in files),
+            remedy="put a sound copy in place, or delete them: the training then begins anew",
+        )
     return None
 
 

@@ -74,13 +74,7 @@ def make_writers(
         settings = config.to_plain_data(cfg)
         trackers = [ExperimentTracker(train.tracker, run.folder.absolute().name, settings)]
     if run.metrics_file.is_file():
-        kept = []
-        for line in run.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
-            # A line is incomplete where the process was killed while it wrote.
-            with suppress(ValueError, KeyError, TypeError, RecursionError):
-                if json.loads(line)["iteration"] < start:
-                    kept.append(line + "\n")
-        write_whole(run.metrics_file, "".join(kept))
+        _remove_metrics(run, start)
     share = cfg.dataloader.train.total_batch_size * train.accumulate / images
     writers = [
         JSONWriter(str(run.metrics_file)),
@@ -93,6 +87,17 @@ def make_writers(
     finally:
         for writer in writers:
             writer.close()
+
+
+def _remove_metrics(run: Run, start: int) -> None:
+    """Remove from metrics.json the lines from iteration `start` on, and incomplete ones."""
+    kept = []
+    for line in run.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
+        # A line is incomplete where the process was killed while it wrote.
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            if json.loads(line)["iteration"] < start:
+                kept.append(line + "\n")
+    write_whole(run.metrics_file, "".join(kept))
 
 
 @contextmanager
@@ -124,17 +129,21 @@ class Console(EventWriter):
     """
 
     def __init__(self, start: int, max_iter: int, epochs_per_step: float) -> None:
-        self.max_iter, self.epochs_per_step = max_iter, epochs_per_step
+        self.max_iter = max_iter
+        self.epochs_per_step = epochs_per_step
         self.stack = ExitStack()
         self.bar: tqdm | None = None
-        if not sys.stderr.isatty():
-            return
-        self.stack.enter_context(logging_redirect_tqdm([logging.getLogger(n) for n in _LOGGERS]))
+        if sys.stderr.isatty():
+            self._open_bar(start)
+
+    def _open_bar(self, start: int) -> None:
+        self.stack.enter_context(logging_redirect_tqdm(list(map(logging.getLogger, _LOGGERS))))
         for handler in logging.getLogger("roilab").handlers:
             if getattr(handler, "stream", None) in (sys.stdout, sys.stderr):
                 # The handler is tqdm's and goes with it. What the bar shows needs no line.
                 handler.addFilter(lambda record: record.name != __name__)
-        self.bar = self.stack.enter_context(tqdm(total=max_iter, initial=start, dynamic_ncols=True))
+        bar = tqdm(total=self.max_iter, initial=start, dynamic_ncols=True)
+        self.bar = self.stack.enter_context(bar)
         # A bar is cut at the edge of the terminal, as text alone is not.
         below = tqdm(bar_format="{desc}{bar}", position=1, leave=False, dynamic_ncols=True)
         self.below = self.stack.enter_context(below)
@@ -159,23 +168,32 @@ class Console(EventWriter):
         """The latest metrics as text, in the order of a line."""
         storage = get_event_storage()
         done = storage.iter + 1
-        values = {name: v for name, (v, _) in storage.latest_with_smoothing_hint().items()}
-        parts = {"iteration": f"{done}/{self.max_iter}"}
-        parts["epoch"] = f"epoch {done * self.epochs_per_step:.2f}"
+        latest = storage.latest_with_smoothing_hint()
+        values = {name: value for name, (value, _) in latest.items()}
+        parts = {
+            "iteration": f"{done}/{self.max_iter}",
+            "epoch": f"epoch {done * self.epochs_per_step:.2f}",
+        }
+        seconds = 0.0
         if "time" in values:
             seconds = storage.history("time").avg(_STEPS)
             left = datetime.timedelta(seconds=round(seconds * (self.max_iter - done)))
             parts["left"] = f"eta {left}"
         if "total_loss" in values:
             parts["loss"] = f"loss {values['total_loss']:.4g}"
-            components = [f"{k[5:]} {v:.3g}" for k, v in values.items() if k.startswith("loss_")]
+            components = [
+                f"{name.removeprefix('loss_')} {value:.3g}"
+                for name, value in values.items()
+                if name.startswith("loss_")
+            ]
             parts["components"] = f"({', '.join(components)})"
         if "lr" in values:
             parts["rate"] = f"lr {values['lr']:.3g}"
         if "time" in values and "data_time" in values:
             share = storage.history("data_time").avg(_STEPS) / max(seconds, 1e-9)
             parts["time"] = f"{seconds:.3g} s/it ({share:.0%} loading)"
-        return {**parts, "memory": f"{memory_used() / 2**30:.1f} GiB"}
+        parts["memory"] = f"{memory_used() / 2**30:.1f} GiB"
+        return parts
 
     def close(self) -> None:
         self.stack.close()
@@ -197,18 +215,22 @@ class ExperimentTracker(EventWriter):
         try:
             self.module = importlib.import_module(name)
         except ImportError as error:
-            message = "the tracker is not installed"
-            remedy = f"pip install {name}"
             raise UserError(
-                message, key="train.tracker", found=error, expected=name, remedy=remedy
+                "the tracker is not installed",
+                key="train.tracker",
+                found=error,
+                expected=name,
+                remedy=f"pip install {name}",
             ) from error
         try:
             self.module.init(project="roilab", name=run, config=settings)
         except Exception as error:  # of many kinds: no login, no network, no disk
-            message = "the tracker does not start"
-            problem = f"{name}: {error}"
-            remedy = "follow its message, or train without: train.tracker=null"
-            raise UserError(message, key="train.tracker", found=problem, remedy=remedy) from error
+            raise UserError(
+                "the tracker does not start",
+                key="train.tracker",
+                found=f"{name}: {error}",
+                remedy="follow its message, or train without: train.tracker=null",
+            ) from error
         self.written = -1
 
     def write(self) -> None:

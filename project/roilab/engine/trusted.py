@@ -42,10 +42,22 @@ _DATA = ("roilab.data.dataset.load_dataset", "roilab.data.from_catalog.from_cata
 _DATA_KEYS = ("data.train", "data.val")
 _REGISTER = "register"  # the argument of `from_catalog` that is a Python file, which it runs
 # Packages whose names are no user's own parts.
-_OTHERS = frozenset(
-    {"cv2", "detectron2", "fvcore", "hydra", "iopath", "numpy", "omegaconf", "PIL", "pycocotools"}
-    | {"roilab", "scipy", "torch", "torchvision", "yaml", *sys.stdlib_module_names}
-)
+_OTHERS = sys.stdlib_module_names | {
+    "cv2",
+    "detectron2",
+    "fvcore",
+    "hydra",
+    "iopath",
+    "numpy",
+    "omegaconf",
+    "PIL",
+    "pycocotools",
+    "roilab",
+    "scipy",
+    "torch",
+    "torchvision",
+    "yaml",
+}
 _INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\{")  # a part that OmegaConf would replace
 _SHOWN = 8  # how many names a message lists
 # A config has some hundred values, most of them class names.
@@ -159,24 +171,34 @@ def refuse_untrusted(data: Any, file: str | Path) -> None:
 def find_refused(
     value: Any, key: str = "", allowed: frozenset[str] | None = None
 ) -> Iterator[RefusedTarget]:
-    """The places of a config, or of the value of a key, that name what is not allowed."""
+    """The places of a config, or of the value of a key, that name what is not allowed.
+
+    Args:
+        key: of the value; "": it is a whole config.
+        allowed: names beside those of trusted_names.txt; None: those of the user's settings.
+    """
     allowed = _allowed() if allowed is None else allowed
     if isinstance(value, str) and _INTERPOLATION.search(value):
         reason = "a config that is data refers to no other keys or variables"
         yield RefusedTarget(key, value, None, reason)
     if isinstance(value, dict) and "_target_" in value:
         yield from _refused_call(value, key, allowed)
-    if isinstance(value, dict | list | tuple):
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for name, item in value.items():
             yield from find_refused(item, f"{key}.{name}".strip("."), allowed)
 
 
 def _refused_call(
     node: dict[Any, Any], key: str, allowed: frozenset[str]
 ) -> Iterator[RefusedTarget]:
-    target, place = node["_target_"], f"{key}._target_".strip(".")
+    """The refused names of a call: its target, or that of `LOCATE`, and the file that it runs."""
+    target = node["_target_"]
+    place = f"{key}._target_".strip(".")
     if target == LOCATE:
-        target, place = node.get("name"), f"{key}.name".strip(".")
+        target = node.get("name")
+        place = f"{key}.name".strip(".")
         if set(node) != {"_target_", "name"}:
             yield RefusedTarget(key, LOCATE, None, "a named object takes its name alone")
     if not isinstance(target, str) or "." not in target or not _is_name(target):
@@ -225,7 +247,10 @@ def allow(names: Iterable[str]) -> list[str]:
 
     Args:
         names: full names of classes and functions, of modules, which stand for everything that
-            they define, or Python files that register data sets; returns those that are new.
+            they define, or Python files that register data sets.
+
+    Returns:
+        The names that were not allowed before.
     """
     names = list(dict.fromkeys(map(_checked, names)))
     if set(names) <= _allowed():
@@ -236,8 +261,9 @@ def allow(names: Iterable[str]) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
-        before = _allowed()
-        if new := [name for name in names if name not in before]:
+        before = _allowed()  # another process may have allowed some meanwhile
+        new = [name for name in names if name not in before]
+        if new:
             text = json.dumps({"trusted": sorted({*before, *new})}, indent=2, ensure_ascii=False)
             write_whole(path, text + "\n")
     return new
@@ -253,9 +279,12 @@ def allow_own_parts(data: Any) -> list[str]:
         Notes for the log: parts that were not allowed before, and those that are still not.
     """
     try:
-        refused = [target.name for target in find_refused(data) if target.name is not None]
-        own = [n for n in refused if n.endswith(".py") or n.split(".")[0] not in _OTHERS]
-        others = [name for name in dict.fromkeys(refused) if name not in own]
+        targets = find_refused(data)
+        refused = list(dict.fromkeys(target.name for target in targets if target.name is not None))
+        own = [
+            name for name in refused if name.endswith(".py") or name.split(".")[0] not in _OTHERS
+        ]
+        others = [name for name in refused if name not in own]
         allowed = allow(own)
     except UserError as error:  # such as a home folder that may not be written
         return [f"parts of your own are not noted as allowed, and the run folder asks: {error}"]
@@ -291,6 +320,7 @@ def _full_path(name: str) -> str:
 
 
 def _allowed() -> frozenset[str]:
+    """The names in the user's settings; UserError where the file is damaged."""
     path = settings_file()
     try:
         if not path.is_file():
@@ -299,10 +329,11 @@ def _allowed() -> frozenset[str]:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("no list of names")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        message = "the settings with the names that you trust cannot be read"
-        expected = '{"trusted": ["package.module", ...]}'
-        remedy = "correct this file, or delete it: trust=NAME makes a new one"
         raise UserError(
-            message, file=path, found=error, expected=expected, remedy=remedy
+            "the settings with the names that you trust cannot be read",
+            file=path,
+            found=error,
+            expected='{"trusted": ["package.module", ...]}',
+            remedy="correct this file, or delete it: trust=NAME makes a new one",
         ) from error
     return frozenset(names)

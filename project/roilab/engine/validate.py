@@ -27,6 +27,7 @@ from roilab.evaluation.memory_bound import MemoryBound
 from roilab.memory import NotEnoughMemory
 
 Losses = dict[str, float]
+Features = tuple[ImageList, dict[str, Tensor]]  # a batch as the model sees it, and its features
 
 
 def evaluate_model(
@@ -47,8 +48,9 @@ def evaluate_model(
     nodes = cfg.dataloader.test.get("augmentations", ())
     resizing = [config.build(node, "dataloader.test.augmentations") for node in nodes]
     bound = MemoryBound(model, resizing, max_memory)
-    records = dataset.records[::-1]  # the first image of a size counts
-    files = {(record["width"], record["height"]): record["file_name"] for record in records}
+    files: dict[tuple[int, int], str] = {}  # the first image of each size
+    for record in dataset.records:
+        files.setdefault((record["width"], record["height"]), record["file_name"])
     for size, file in files.items():
         try:
             bound.check_image(*size)
@@ -72,8 +74,9 @@ def validate(
     evaluation = evaluate(predictions, dataset, cfg.evaluation.max_detections)
     shares = comm.all_gather(sums)
     images = sum(share.pop("images", 0.0) for share in shares)
-    names = sorted(set().union(*shares))
-    losses = {f"val_{name}": sum(s.get(name, 0.0) for s in shares) / images for name in names}
+    losses = {}
+    for name in sorted(set().union(*shares)):
+        losses[f"val_{name}"] = sum(share.get(name, 0.0) for share in shares) / images
     return evaluation, {**losses, "val_total_loss": sum(losses.values())}
 
 
@@ -91,12 +94,13 @@ def _predict_with_losses(
         for batch in batches:
             model.eval()
             start = time.perf_counter()
-            features = None  # where a class with a `forward` of its own may do something else
+            features = None  # a class with a `forward` of its own may not work by features
             if getattr(type(model), "forward", None) is GeneralizedRCNN.forward:
                 images = model.preprocess_image(batch)
                 features = images, model.backbone(images.tensor)
             instances = [image.to("cpu") for image in _detections(model, batch, features)]
             seconds = (time.perf_counter() - start) / len(batch)
+
             # Metrics that heads record here are none of the training. Each evaluation samples the
             # same regions.
             with EventStorage(), seeded(seed, VALIDATION, batch[0]["image_id"]):
@@ -111,11 +115,8 @@ def _predict_with_losses(
         model.train(training)
 
 
-Features = tuple[ImageList, dict[str, Tensor]]  # a batch as the model sees it, and its features
-
-
 def _detections(model: Any, batch: Batch, features: Features | None) -> Iterator[Instances]:
-    """The instances of each image, in the size of the original."""
+    """The instances of each image, in the size of the original; see `_losses`."""
     if features is None:
         yield from (output["instances"] for output in model(batch))
         return
@@ -127,6 +128,7 @@ def _detections(model: Any, batch: Batch, features: Features | None) -> Iterator
 
 
 def _losses(model: Any, batch: Batch, features: Features | None) -> dict[str, Tensor]:
+    """The losses of a batch; without its features the model computes them itself."""
     if features is None:
         return dict(model(batch))
     targets = [item["instances"].to(model.device) for item in batch]

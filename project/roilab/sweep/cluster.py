@@ -91,6 +91,7 @@ def _submit(
         message = "submitit is not installed"
         remedy = "pip install submitit"
         raise UserError(message, key="slurm", found=error, remedy=remedy) from error
+
     options = dict(parameters)
     name = options.pop("cluster", "slurm")
     if name not in ("slurm", "local"):
@@ -108,6 +109,7 @@ def _submit(
     except (NameError, ValueError, RuntimeError, AssertionError, TypeError) as error:
         expected = "parameters of submitit's AutoExecutor: timeout_min, slurm_partition, ..."
         raise slurm.wrong_parameter("the cluster cannot be used", error, expected) from error
+
     try:
         # submitit prints sbatch's words, which are in the error.
         with contextlib.redirect_stderr(io.StringIO()), executor.batch():
@@ -121,7 +123,9 @@ def _submit(
 
 
 class _Slurm:
-    name = "SLURM job"
+    """Jobs of SLURM."""
+
+    name = "SLURM job"  # what a job is called in messages
 
     def statuses(self, jobs: Mapping[Trial, Any]) -> dict[str, JobStatus] | None:
         return slurm.job_statuses(job.job_id for job in jobs.values())
@@ -155,12 +159,15 @@ class _Watch:
     def __init__(
         self, jobs: Mapping[Trial, Any], cluster: _Slurm | _Local, on_update: OnUpdate
     ) -> None:
-        self.jobs, self.cluster, self.on_update = dict(jobs), cluster, on_update
+        self.jobs = dict(jobs)
+        self.cluster = cluster
+        self.on_update = on_update
         self.names = {trial: f"{cluster.name} {job.job_id}" for trial, job in jobs.items()}
-        self.started, self.next_question = time.monotonic(), 0.0
+        self.started = time.monotonic()
+        self.next_question = 0.0  # on the same clock
         self.answered = True
-        self.last: dict[Trial, State] = {}
-        self.ending: set[Trial] = set()
+        self.last: dict[Trial, State] = {}  # the states that were reported
+        self.ending: set[Trial] = set()  # whose job was over when it was last asked about
         for trial, name in self.names.items():
             self._update(trial, State("queued", error=name))
 
@@ -171,19 +178,23 @@ class _Watch:
                 self._update(trial, _result(job))
         now = time.monotonic()
         if self.jobs and now >= self.next_question:
+            # Seldom in a sweep that takes long: a tenth of the time that it has taken so far.
             shortest, longest = _ASK_SECONDS
-            self.next_question = now + min(longest, max(shortest, (now - self.started) / 10))
+            pause = (now - self.started) / 10
+            self.next_question = now + min(longest, max(shortest, pause))
             self._ask()
 
     def end(self) -> None:
         """Cancel the jobs that are left, and wait until they have saved, for some time."""
         self.cluster.cancel(self.jobs.values())
-        self.started, self.next_question = time.monotonic(), 0.0
+        self.started = time.monotonic()
+        self.next_question = 0.0
         while self.jobs and time.monotonic() < self.started + _END_SECONDS:
             self.look()
             time.sleep(runner.POLL_SECONDS)
 
     def _ask(self) -> None:
+        """Ask the cluster about all jobs, and report what has changed."""
         statuses = self.cluster.statuses(self.jobs)
         if statuses is None and self.answered:
             log.warning("SLURM does not answer: the sweep waits until it does")
@@ -214,7 +225,9 @@ class _Watch:
         if status.restarts:
             parts.append(f"requeued {status.restarts} times" if status.restarts > 1 else "requeued")
             with contextlib.suppress(UserError):
-                parts += filter(None, [state_of(trial).error])
+                reason = state_of(trial).error
+                if reason:
+                    parts.append(reason)
         if status.text != "PENDING":
             parts.append(status.text)
         return State("queued", error=", ".join(parts))
@@ -229,16 +242,23 @@ class _Watch:
             return state
         line, file = _log(self.jobs[trial])
         checkpoint = checkpoint_of(trial)
-        saved = state.error or (f"goes on from {checkpoint}" if checkpoint else "")
+        saved = state.error
+        if checkpoint and not saved:
+            saved = f"goes on from {checkpoint}"
         parts = [f"{self.names[trial]}: {status.text}", saved, line, f"log: {file}"]
         reason = "; ".join(filter(None, parts))
         # A training that was asked to end has recorded it; one that was killed has not.
-        cut = bool(checkpoint) and (bool(state.error) or status.state not in slurm.FAULTS)
+        was_asked = bool(state.error) or status.state not in slurm.FAULTS
+        if checkpoint and was_asked:
+            with contextlib.suppress(OSError):
+                record_end(trial, ended=reason)
+            return replace(state, kind="cut", error=reason)
         with contextlib.suppress(OSError):
-            record_end(trial, **{"ended" if cut else "error": reason})
-        return replace(state, kind="cut" if cut else "failed", error=reason)
+            record_end(trial, error=reason)
+        return replace(state, kind="failed", error=reason)
 
     def _update(self, trial: Trial, state: State) -> None:
+        """Report a state if it is new, and forget the job of a trial that is over."""
         if state.kind not in ("queued", "training"):
             del self.jobs[trial]
         if self.last.get(trial) != state:
@@ -276,14 +296,14 @@ def run_job(trial: Trial, train: runner.TrainCommand) -> State:
     or begins again. After a warning of its time limit, a job that has made progress requeues
     itself.
     """
-    numbers: list[int] = []
+    signals: list[int] = []  # that came
 
     def check() -> None:
-        if numbers:
-            raise Interrupted(numbers[0])
+        if signals:
+            raise Interrupted(signals[0])
 
     for number in END_SIGNALS:
-        signal.signal(number, lambda number, frame: numbers.append(number))
+        signal.signal(number, lambda number, frame: signals.append(number))
     before = checkpoint_of(trial)
     try:
         return runner.run_trial(trial, train, check=check, tied=True, patience=_PATIENCE)

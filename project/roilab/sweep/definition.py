@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine import overrides as texts
@@ -58,7 +59,7 @@ def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
 
 
 def resolve(sweep: Sweep) -> Sweep:
-    """The sweep with digests and iterations of its arms' configs, whose models can be built.
+    """The sweep with the digests of its arms' configs and their iterations, once all can be built.
 
     Raises:
         UserError: a config has no such key, its model cannot be built, two arms are the same, or an
@@ -68,13 +69,7 @@ def resolve(sweep: Sweep) -> Sweep:
     arms: list[Arm] = []
     for arm in sweep.arms:
         cfg = cfgs[arm.name]
-        # For data of any number of classes and keypoints, and without memory.
-        for_any_data = copy.deepcopy(cfg)
-        for key in ("num_classes", "num_keypoints"):
-            if cfg.data.get(key) is None:
-                for_any_data.data[key] = 2
-        with torch.device("meta"):
-            config.build(for_any_data.model, "model")
+        _check_model(cfg)
         text = json.dumps(config.to_plain_data(cfg), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         for other in arms:
@@ -91,6 +86,16 @@ def resolve(sweep: Sweep) -> Sweep:
     return replace(sweep, arms=tuple(arms))
 
 
+def _check_model(cfg: DictConfig) -> None:
+    """Build the model of a config, for data of any number of classes, without memory."""
+    for_any_data = copy.deepcopy(cfg)
+    for key in ("num_classes", "num_keypoints"):
+        if cfg.data.get(key) is None:
+            for_any_data.data[key] = 2
+    with torch.device("meta"):
+        config.build(for_any_data.model, "model")
+
+
 def _wrong(
     sweep: Sweep, key: str, message: str, value: object, expected: str | None = None
 ) -> UserError:
@@ -98,21 +103,25 @@ def _wrong(
 
 
 def _from_dict(file: Path, data: Any) -> Sweep:
+    """The sweep of a file, from its dict `sweep`."""
     data = _dict(file, "sweep", data, _KEYS)
     arms = _dict(file, "sweep.arms", data.get("arms"))
     shared = _dict(file, "sweep.overrides", data.get("overrides", {}))
     published = _dict(file, "sweep.published", data.get("published", {}), ("source", "rows"))
     rows = _dict(file, "sweep.published.rows", published.get("rows", {}), tuple(arms))
     for name, row in rows.items():
-        for figure in _dict(file, f"sweep.published.rows.{name}", row).values():
-            _kind(file, f"sweep.published.rows.{name}", figure, int | float, "numbers")
-    metrics = data.get("metrics", list(_METRICS)) or None
+        key = f"sweep.published.rows.{name}"
+        for figure in _dict(file, key, row).values():
+            _kind(file, key, figure, int | float, "numbers")
+    metrics = data.get("metrics", list(_METRICS)) or None  # an empty list is refused, too
     metrics = _kind(file, "sweep.metrics", metrics, list, "a list of at least one task/metric")
+
     parsed = []
     for name, setting in arms.items():
         key = f"sweep.arms.{name}"
         if isinstance(setting, str):  # a config of its own
-            start, own = setting, {}
+            start = setting
+            own = {}
         else:
             start = _kind(file, "sweep.base", data.get("base"), str, "the path of a config")
             own = dict(_dict(file, key, setting))
@@ -121,12 +130,17 @@ def _from_dict(file: Path, data: Any) -> Sweep:
         config_file = os.path.relpath(file.parent / start)
         overrides = tuple(texts.write(key, value) for key, value in {**shared, **own}.items())
         parsed.append(Arm(name, config_file, overrides, rows.get(name, {}), weights_of))
-    baseline = data.get("baseline", next(iter(arms), ""))
-    source = published.get("source", "")
-    seeds = check_seeds(data.get("seeds", [0]), file)
+
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    question = " ".join(docstring.partition("\n\n")[0].split())
-    return Sweep(str(file), tuple(parsed), baseline, seeds, tuple(metrics), source, question)
+    return Sweep(
+        file=str(file),
+        arms=tuple(parsed),
+        baseline=data.get("baseline", next(iter(arms), "")),
+        seeds=check_seeds(data.get("seeds", [0]), file),
+        metrics=tuple(metrics),
+        source=published.get("source", ""),
+        question=" ".join(docstring.partition("\n\n")[0].split()),
+    )
 
 
 def _dict(file: Path, key: str, value: Any, keys: Sequence[str] | None = None) -> dict[str, Any]:
@@ -140,6 +154,7 @@ def _dict(file: Path, key: str, value: Any, keys: Sequence[str] | None = None) -
 
 
 def _kind(file: Path, key: str, value: Any, kind: Any, expected: str) -> Any:
+    """The value, which has to be of a kind, in words `expected`."""
     if not isinstance(value, kind):
         raise UserError("not a sweep", file=file, key=key, found=value, expected=expected)
     return value
@@ -147,9 +162,15 @@ def _kind(file: Path, key: str, value: Any, kind: Any, expected: str) -> Any:
 
 def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
     """The sweep with further overrides of all arms; `key=a,b` makes an arm of each value."""
-    choices = [texts.choices(text) for text in overrides]
-    shared = [values[0] for values in choices if len(values) == 1]
-    grid = list(itertools.product(*(values for values in choices if len(values) > 1)))
+    shared = []
+    axes = []
+    for text in overrides:
+        values = texts.choices(text)
+        if len(values) == 1:
+            shared += values
+        else:
+            axes.append(values)
+    grid = list(itertools.product(*axes))
 
     def named(arm: str, point: Sequence[str]) -> str:
         # `a.b.key=value` as `key=value`.
@@ -162,11 +183,13 @@ def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
         own = (*arm.overrides, *shared, *point)
         name = named(arm.name, point)
         arms.append(replace(arm, name=name, weights_of=weights_of, overrides=own))
+    # Of the arms that the baseline has become, the one with the first value of each key.
     first = sweep.arms.index(_named(sweep, "baseline", sweep.baseline)) * len(grid)
     return replace(sweep, arms=tuple(arms), baseline=arms[first].name)
 
 
 def _named(sweep: Sweep, key: str, name: str) -> Arm:
+    """The arm that a key of the sweep names; UserError where there is none."""
     for arm in sweep.arms:
         if arm.name == name:
             return arm
@@ -175,6 +198,7 @@ def _named(sweep: Sweep, key: str, name: str) -> Arm:
 
 
 def _checked(sweep: Sweep) -> Sweep:
+    """The sweep; UserError where its arms or metrics contradict each other."""
     folders = [folder_name(arm.name).lower() for arm in sweep.arms]
     for arm, folder in zip(sweep.arms, folders, strict=True):
         if not folder.strip("._") or folders.count(folder) > 1:
@@ -182,19 +206,28 @@ def _checked(sweep: Sweep) -> Sweep:
             raise _wrong(sweep, "arms", message, arm.name)
         if folder in _RESERVED:
             raise _wrong(sweep, "arms", "an arm would have a folder of the report", arm.name)
-        for text in arm.overrides:
-            key, _, value = text.partition("=")
-            if key in _OF_TRIAL:
-                message = "a sweep sets this key for each training"
-                remedy = f"set it for the sweep: {argument(_OF_TRIAL[key], value)}"
-                raise UserError(message, file=sweep.file, key=key, found=text, remedy=remedy)
-        key = f"arms.{arm.name}.weights_of"
-        if arm.weights_of and _named(sweep, key, arm.weights_of).weights_of:
-            message = "the weights would be those of an arm that is not trained itself"
-            raise _wrong(sweep, key, message, arm.weights_of)
+        _check_arm(sweep, arm)
     known = {f"{task}/{metric}" for task in TASK_NAMES for metric in METRICS}
-    for name in [*sweep.metrics, *(name for arm in sweep.arms for name in arm.published)]:
+    published = [name for arm in sweep.arms for name in arm.published]
+    for name in (*sweep.metrics, *published):
         if str(name) not in known:
             expected = f"{', '.join(TASK_NAMES)}, / and {', '.join(METRICS)}"
             raise _wrong(sweep, "metrics", "there is no such metric", name, expected)
     return sweep
+
+
+def _check_arm(sweep: Sweep, arm: Arm) -> None:
+    for text in arm.overrides:
+        key, _, value = text.partition("=")
+        if key in _OF_TRIAL:
+            raise UserError(
+                "a sweep sets this key for each training",
+                file=sweep.file,
+                key=key,
+                found=text,
+                remedy=f"set it for the sweep: {argument(_OF_TRIAL[key], value)}",
+            )
+    key = f"arms.{arm.name}.weights_of"
+    if arm.weights_of and _named(sweep, key, arm.weights_of).weights_of:
+        message = "the weights would be those of an arm that is not trained itself"
+        raise _wrong(sweep, key, message, arm.weights_of)

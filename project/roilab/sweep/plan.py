@@ -177,29 +177,39 @@ def load_saved_sweep(output: Path) -> tuple[Sweep, list[str]]:
         message = "not the folder of a sweep"
         expected = "the output folder of a sweep"
         raise UserError(message, file=output, found=f"no {_FILE}", expected=expected)
-    what, remedy = "the record of a sweep", "delete this file: the command of the sweep writes it"
+    what = "the record of a sweep"
+    remedy = "delete this file: the command of the sweep writes it"
     data = read_json(path, what=what, remedy=remedy)
     try:
         commands = _texts(data.pop("commands"))
-        arms = [Arm(**{**arm, "overrides": _texts(arm["overrides"])}) for arm in data.pop("arms")]
-        for arm in arms:
-            _texts([arm.name, arm.config_file, arm.weights_of, arm.config])
-            numbers = [*arm.published.values(), 0 if arm.max_iter is None else arm.max_iter]
-            if not all(type(n) in (int, float) and abs(n) < _LARGEST for n in numbers):
-                raise ValueError(f"published: {arm.published}, max_iter: {arm.max_iter}")
-        seeds, metrics = check_seeds(data.pop("seeds")), _texts(data.pop("metrics"))
-        sweep = Sweep(arms=tuple(arms), seeds=seeds, metrics=metrics, **data)
-        _texts([sweep.file, sweep.baseline, sweep.source, sweep.question])
-        names = [arm.name for arm in arms]
-        if len(set(names)) < len(names) or sweep.baseline not in names or not metrics:
-            raise ValueError(f"arms {', '.join(names)}, baseline {sweep.baseline}")
+        return _sweep_of_record(data), list(commands)
     except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise UserError(f"{what} is damaged", file=path, found=reason, remedy=remedy) from error
-    return sweep, list(commands)
+
+
+def _sweep_of_record(data: dict[str, Any]) -> Sweep:
+    """The sweep of a record; ValueError, TypeError and their like for what no sweep has."""
+    arms = tuple(Arm(**{**arm, "overrides": _texts(arm["overrides"])}) for arm in data.pop("arms"))
+    for arm in arms:
+        _texts([arm.name, arm.config_file, arm.weights_of, arm.config])
+        numbers = list(arm.published.values())
+        if arm.max_iter is not None:
+            numbers.append(arm.max_iter)
+        if not all(type(n) in (int, float) and abs(n) < _LARGEST for n in numbers):
+            raise ValueError(f"published: {arm.published}, max_iter: {arm.max_iter}")
+    seeds = check_seeds(data.pop("seeds"))
+    metrics = _texts(data.pop("metrics"))
+    sweep = Sweep(arms=arms, seeds=seeds, metrics=metrics, **data)
+    _texts([sweep.file, sweep.baseline, sweep.source, sweep.question])
+    names = [arm.name for arm in arms]
+    if len(set(names)) < len(names) or sweep.baseline not in names or not metrics:
+        raise ValueError(f"arms {', '.join(names)}, baseline {sweep.baseline}")
+    return sweep
 
 
 def _texts(values: Any) -> tuple[str, ...]:
+    """The values, which have to be a list of texts."""
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise TypeError(f"{values} in place of texts")
     return tuple(values)

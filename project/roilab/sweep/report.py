@@ -39,7 +39,8 @@ class Report:
     """
 
     def __init__(self, sweep: Sweep, commands: Sequence[str]) -> None:
-        self.sweep, self.commands = sweep, commands
+        self.sweep = sweep
+        self.commands = commands
         self.reader = ResultsReader(sweep.metrics)
 
     def write(self, folder: Path, states: Mapping[Trial, State]) -> None:
@@ -61,10 +62,10 @@ class Report:
 
     def headline(self, states: Mapping[Trial, State]) -> str:
         """The AP and the differences without plots, as Markdown for a terminal."""
-        sections = [
-            replace(section, parts=[part for part in section.parts if isinstance(part, Table)])
-            for section in self._headline(states, self._results(states))
-        ]
+        sections = []
+        for section in self._headline(states, self._results(states)):
+            tables = [part for part in section.parts if isinstance(part, Table)]
+            sections.append(replace(section, parts=tables))
         return document.to_markdown(self.sweep.name, sections)
 
     def _results(self, states: Mapping[Trial, State]) -> ResultsByArm:
@@ -83,9 +84,12 @@ class Report:
         )
         if len(seeds) > 1:
             method += ", and the mean over seeds varies as Student's t"
-        runs = f"{len(done)} of {len(states)} runs are done. {_origin(done)}"
-        text = [self.sweep.question, *(f"`{command}`" for command in self.commands), runs]
-        text.append(f"{method}.")
+        text = [
+            self.sweep.question,
+            *(f"`{command}`" for command in self.commands),
+            f"{len(done)} of {len(states)} runs are done. {_origin(done)}",
+            f"{method}.",
+        ]
         if len(seeds) == 1:
             text.append(
                 f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
@@ -106,13 +110,15 @@ class Report:
         ]
         rows = []
         for arm in arms:
-            runs = [run for run in results[arm.name].values() if task in run.results]
+            metrics = [
+                run.results[task] for run in results[arm.name].values() if task in run.results
+            ]
             planned = sum(trial.arm == arm for trial in states)
             ours = [
-                _mean_and_deviation([r.results[task].get(name) for r in runs]) for name in METRICS
+                _mean_and_deviation([of_run.get(name) for of_run in metrics]) for name in METRICS
             ]
             theirs = [_decimal(arm.published.get(f"{task}/{name}")) for name in published]
-            rows.append([arm.name, f"{len(runs)} of {planned}", *ours, *theirs])
+            rows.append([arm.name, f"{len(metrics)} of {planned}", *ours, *theirs])
         head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
         text = f"Published: {self.sweep.source}." if published else ""
         return Section(f"{TASK_NAMES[task].capitalize()} AP", text, [Table(head, rows)])
@@ -124,17 +130,21 @@ class Report:
             "addition are two. Times are medians of the runs as they were, "
             "beside whatever else the machine did."
         )
-        head = ["arm", "parameters, M", "GFLOP an image", "s a training step"]
-        head += ["ms an image, inference", "memory of the training, GiB"]
-        digits = (2, 2, 3, 1, 2)
-        scales = (1e-6, 1e-9, 1, 1000, 1)
+        columns = {  # heading -> digits, scale
+            "parameters, M": (2, 1e-6),
+            "GFLOP an image": (2, 1e-9),
+            "s a training step": (3, 1),
+            "ms an image, inference": (1, 1000),
+            "memory of the training, GiB": (2, 1),
+        }
         rows = []
         for arm in self.sweep.arms:
             trials = [trial for trial in _done(states) if trial.arm == arm]
             if trials:
-                costs = self.reader.costs(trials)
-                rows.append([arm.name, *map(_decimal, costs, digits, scales)])
-        return Section("Cost", text, [Table(head, rows)])
+                costs = zip(self.reader.costs(trials), columns.values(), strict=True)
+                cells = [_decimal(cost, digits, scale) for cost, (digits, scale) in costs]
+                rows.append([arm.name, *cells])
+        return Section("Cost", text, [Table(["arm", *columns], rows)])
 
 
 def _done(states: Mapping[Trial, State]) -> list[Trial]:
@@ -147,13 +157,16 @@ def _tasks(results: ResultsByArm) -> list[str]:
 
 
 def _comparison(sweep: Sweep, results: ResultsByArm) -> list[Section]:
-    rows, bars = [], {}
+    """The differences to the baseline with their intervals, as a table and a plot."""
+    rows = []
+    bars = {}
     for arm, differences in _differences(sweep, results).items():
         for name, difference in differences.items():
             task, _, metric = name.partition("/")
             title = f"{TASK_NAMES[task]} {metric}"
+            value = f"{difference.value:+.1f}"
             interval = f"{difference.low:+.1f} to {difference.high:+.1f}"
-            value, seeds = f"{difference.value:+.1f}", str(difference.seeds)
+            seeds = str(difference.seeds)
             rows.append([arm, title, value, interval, seeds, difference.conclusion])
             bars[f"{arm}, {title}"] = (difference.low, difference.value, difference.high)
     if not rows:
@@ -167,17 +180,21 @@ def _comparison(sweep: Sweep, results: ResultsByArm) -> list[Section]:
 def _differences(sweep: Sweep, results: ResultsByArm) -> dict[str, dict[str, PairedDifference]]:
     """The differences to the baseline, by arm and metric, over the seeds that both have."""
     differences: dict[str, dict[str, PairedDifference]] = {}
-    for arm in [arm for arm in results if arm != sweep.baseline]:
+    for arm in results:
+        if arm == sweep.baseline:
+            continue
         differences[arm] = {}
         seeds, ours, baseline = _pairs(sweep, arm, results)
-        for name in sweep.metrics if seeds else ():
-            if name in ours[0].draws and name in baseline[0].draws:
-                values, before = (
-                    np.stack([r.draws[name] for r in runs]) for runs in (ours, baseline)
-                )
-                difference = paired_difference(values, before, len(ours[0].dataset))
-                if difference is not None:
-                    differences[arm][name] = difference
+        if not seeds:
+            continue
+        for name in sweep.metrics:
+            if name not in ours[0].draws or name not in baseline[0].draws:
+                continue
+            values = np.stack([run.draws[name] for run in ours])
+            before = np.stack([run.draws[name] for run in baseline])
+            difference = paired_difference(values, before, len(ours[0].dataset))
+            if difference is not None:
+                differences[arm][name] = difference
     return differences
 
 
@@ -203,8 +220,9 @@ def _thresholds(task: str, results: ResultsByArm) -> Section:
             lines[arm] = [_mean(values) for values in zip(*curves, strict=True)]
     measure = "OKS" if task == "keypoints" else "IoU"
     title = f"{TASK_NAMES[task].capitalize()} AP by {measure} threshold"
-    x, y = f"least {measure} of a match", "AP, percent"
-    plot = plots.curves(lines, IOU_THRESHOLDS, title, x, y)
+    plot = plots.curves(
+        lines, IOU_THRESHOLDS, title, xlabel=f"least {measure} of a match", ylabel="AP, percent"
+    )
     rows = [[name, *values] for name, values in lines.items()]
     head = ["arm", *(f"{threshold:.2f}" for threshold in IOU_THRESHOLDS)]
     return Section(title, (), [Table(head, rows), Plot(f"thresholds_{task}", plot)])
@@ -212,26 +230,27 @@ def _thresholds(task: str, results: ResultsByArm) -> Section:
 
 def _classes(tasks: Sequence[str], results: ResultsByArm) -> list[Section]:
     """AP of each class, where there are several."""
-    metrics = {arm: [run.results for run in runs.values()] for arm, runs in results.items()}
-    columns = {
-        (task, name): f"{TASK_NAMES[task]}, {name.removeprefix('AP-')}"
-        for task in tasks
-        for runs in metrics.values()
-        for run in runs
-        for name in run.get(task, {})
-        if name.startswith("AP-")
-    }
+    runs = [run for of_arm in results.values() for run in of_arm.values()]
+    columns: dict[tuple[str, str], str] = {}  # task, metric -> heading
+    for task in tasks:
+        for run in runs:
+            for name in run.results.get(task, {}):
+                if name.startswith("AP-"):
+                    columns[task, name] = f"{TASK_NAMES[task]}, {name.removeprefix('AP-')}"
     if len({name for _, name in columns}) < 2:
         return []
-    rows = [
-        [arm, *(_mean_and_deviation([r[t].get(n) for r in runs if t in r]) for t, n in columns)]
-        for arm, runs in metrics.items()
-    ]
+    rows = []
+    for arm, of_arm in results.items():
+        cells = []
+        for task, name in columns:
+            metrics = [run.results[task] for run in of_arm.values() if task in run.results]
+            cells.append(_mean_and_deviation([of_run.get(name) for of_run in metrics]))
+        rows.append([arm, *cells])
     return [Section("AP of each class", (), [Table(["arm", *columns.values()], rows)])]
 
 
 def _keypoints(results: ResultsByArm) -> list[Section]:
-    """A row a keypoint, since there may be many, and a column an arm."""
+    """The OKS of keypoints: a row for each, since there may be many, and a column for each arm."""
     columns = {}
     for arm, runs in results.items():
         terms = [run.keypoint_oks for run in runs.values() if run.keypoint_oks]
@@ -261,8 +280,10 @@ def _pictures(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     arm = max(first, key=lambda arm: abs(first[arm][1].value))
     task = first[arm][0].partition("/")[0]
     seeds, ours, baseline = _pairs(sweep, arm, results)
-    before, after = ([run.image_ap50[task] for run in runs] for runs in (baseline, ours))
+    before = [run.image_ap50[task] for run in baseline]
+    after = [run.image_ap50[task] for run in ours]
     ranked = most_different(before, after, _PICTURES)
+
     dataset = ours[0].dataset
     pictures = []
     # The values are in the order of the images' ids.
@@ -287,9 +308,11 @@ def most_different(
 ) -> list[tuple[int, float]]:
     """Positions of the images whose values differ most, and their differences to the baseline.
 
-    The values of two arms are those of each image, for each seed.
+    Args:
+        baseline, values: S x I, a value of each image for each seed; None: it has none.
     """
-    before, after = (np.array(v, float).mean(axis=0) for v in (baseline, values))
+    before = np.array(baseline, float).mean(axis=0)
+    after = np.array(values, float).mean(axis=0)
     differences = np.nan_to_num(after - before)
     ranked = sorted(range(len(differences)), key=lambda at: (-abs(differences[at]), at))
     return [(at, float(differences[at])) for at in ranked[:count] if differences[at]]
@@ -316,15 +339,15 @@ def _runs(states: Mapping[Trial, State]) -> Section:
 
 
 def _values(states: Mapping[Trial, State]) -> str:
-    """A CSV file for people: arm, seed, task, metric, value; unrounded. No name is a formula."""
+    """The text of report.csv: arm, seed, task, metric, value; unrounded. No name is a formula."""
     text = io.StringIO()
     writer = csv.writer(text)  # with "\n" as line end it would not quote a "\r" in a name
     writer.writerow(["arm", "seed", "task", "metric", "value"])
     for trial, state in states.items():
         for task, metrics in (state.results or {}).items():
             for name, value in metrics.items():
-                names = (trial.arm.name, trial.seed, task, name)  # csv writes None as ""
-                writer.writerow([*(csv_cell(str(cell)) for cell in names), value])
+                names = [csv_cell(str(cell)) for cell in (trial.arm.name, trial.seed, task, name)]
+                writer.writerow([*names, value])  # csv writes None as ""
     return text.getvalue()
 
 
@@ -333,17 +356,18 @@ def _origin(done: Sequence[Trial]) -> str:
     commits = set()
     versions = set()
     machines = set()
-    for start in (start for trial in done for start in Run(trial.folder).starts()):
-        code = start.get("code") or {"commit": "unknown", "dirty": False}
-        commits.add(str(code["commit"])[:7] + (" with changes" if code["dirty"] else ""))
-        versions.add(str(start.get("versions", {}).get("torch", "unknown")))
-        cores = [counted(start["cores"], "core")] if "cores" in start else []
-        processor = [start.get("cpu") or "an unknown processor", *cores]
-        machines.add(", ".join(start.get("gpus") or processor))
+    for trial in done:
+        for start in Run(trial.folder).starts():
+            code = start.get("code") or {"commit": "unknown", "dirty": False}
+            commits.add(str(code["commit"])[:7] + (" with changes" if code["dirty"] else ""))
+            versions.add(str(start.get("versions", {}).get("torch", "unknown")))
+            cores = [counted(start["cores"], "core")] if "cores" in start else []
+            processor = [start.get("cpu") or "an unknown processor", *cores]
+            machines.add(", ".join(start.get("gpus") or processor))
     if not commits:
         return ""
-    listed = (", ".join(sorted(values)) for values in (commits, versions, machines))
-    return "Commit {}; torch {}; on {}.".format(*listed)
+    listed = [", ".join(sorted(values)) for values in (commits, versions, machines)]
+    return f"Commit {listed[0]}; torch {listed[1]}; on {listed[2]}."
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -82,32 +82,30 @@ class ResultsReader:
         detections = run.detections(dataset.coco_ids)
         truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
         weights = image_weights(len(dataset))
+
         draws: dict[str, np.ndarray] = {}
-        curves, images = {}, {}
+        curves = {}
+        images = {}
         for task in results:
             names = [name.partition("/")[2] for name in self.metrics if name.startswith(f"{task}/")]
             areas = {"all", *(METRICS[name][0] for name in names)}
             matches = {area: match_detections(truth, detections, task, area) for area in areas}
             metrics = metrics_of_draws(matches, weights)
+            _check_unchanged(run, task, results[task]["AP"], float(metrics["AP"][0]))
             draws |= {f"{task}/{name}": metrics[name] for name in names}
-            reported = results[task]["AP"]
-            ap = float(metrics["AP"][0])
-            expected = np.nan if reported is None else reported
-            if not np.isclose(ap, expected, rtol=0, atol=1e-6, equal_nan=True):
-                raise UserError(
-                    "the validation set has changed since the run was evaluated",
-                    file=run.results_file,
-                    key=f"{task}/AP",
-                    found=reported,
-                    expected=f"{ap}, on the validation set as it is",
-                    remedy=f"evaluate it anew: {run.evaluate_command}",
-                )
             curves[task] = ap_by_iou(matches["all"])
             images[task] = image_ap50(matches["all"])
-        terms = keypoint_oks(truth, detections) if "keypoints" in results else {}
-        drawn = rows_by_image(detections, LEAST_SCORE)
-        note = limits_note(cfg, dataset)
-        return RunResults(dataset, results, draws, curves, images, terms, drawn, note)
+
+        return RunResults(
+            dataset=dataset,
+            results=results,
+            draws=draws,
+            ap_by_iou=curves,
+            image_ap50=images,
+            keypoint_oks=keypoint_oks(truth, detections) if "keypoints" in results else {},
+            drawn=rows_by_image(detections, LEAST_SCORE),
+            limits=limits_note(cfg, dataset),
+        )
 
     def costs(self, trials: Sequence[Trial]) -> tuple[float | None, ...]:
         """The costs of an arm's model, from its trials that are done, at least one.
@@ -129,6 +127,20 @@ class ResultsReader:
         return *self.counts[arm], _median(steps), _median(inference), memory
 
 
+def _check_unchanged(run: Run, task: str, reported: float | None, ap: float) -> None:
+    """Refuse a run whose AP is not that of its detections on the validation set as it is."""
+    expected = np.nan if reported is None else reported
+    if not np.isclose(ap, expected, rtol=0, atol=1e-6, equal_nan=True):
+        raise UserError(
+            "the validation set has changed since the run was evaluated",
+            file=run.results_file,
+            key=f"{task}/AP",
+            found=reported,
+            expected=f"{ap}, on the validation set as it is",
+            remedy=f"evaluate it anew: {run.evaluate_command}",
+        )
+
+
 def count_operations(run: Run, dataset: DetectionDataset) -> tuple[int | None, float | None]:
     """The parameters of a run's model, and its floating-point operations for an image.
 
@@ -140,7 +152,8 @@ def count_operations(run: Run, dataset: DetectionDataset) -> tuple[int | None, f
     # Our own kernels do fewer operations than the model has.
     overrides = ["train.cpu_kernels=False", "train.precision=float32"]
     cfg, model = load_run(open_run(run.folder), overrides)
-    counter, images = FlopCounterMode(display=False), 0
+    counter = FlopCounterMode(display=False)
+    images = 0
     with torch.inference_mode(), counter:
         for batch in eval_batches(cfg, dataset):
             model(batch)

@@ -28,9 +28,18 @@ from roilab.sweep.state import OnUpdate, State, load_record, save_record, state_
 
 # Files of a run whose weights another arm evaluates, the config last: with it, the folder is a run
 # that can be resumed.
-_COPIED = ["metrics.json", "model_final.pth", "last_checkpoint", "classes.json"]
-_COPIED += ["category_ids.json", "skeleton.json", "run.json", "config.yaml"]
-LOG, LOCK = "stdout.txt", ".lock"
+_COPIED = (
+    "metrics.json",
+    "model_final.pth",
+    "last_checkpoint",
+    "classes.json",
+    "category_ids.json",
+    "skeleton.json",
+    "run.json",
+    "config.yaml",
+)
+LOG = "stdout.txt"
+LOCK = ".lock"
 POLL_SECONDS = 0.5
 # Returns the command of a training from its config file, its overrides, and whether it resumes.
 TrainCommand = Callable[[str, Sequence[str], bool], Sequence[str]]
@@ -87,15 +96,21 @@ def run_here(
 
 
 def training_slots(jobs: int | None) -> list[dict[str, str]]:
-    """The environment variables of trainings at a time: `jobs`, or one a GPU, or one on the CPU."""
+    """The environment variables of each training that runs at a time.
+
+    Args:
+        jobs: how many run at a time; None: one on each GPU, or one on the CPU.
+    """
     if torch.cuda.is_available():
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else list(map(str, range(torch.cuda.device_count())))
         used = islice(cycle(gpus), jobs or len(gpus))
         return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in used]
     count = jobs or 1
-    threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // count))}
-    return count * [{} if count == 1 or "OMP_NUM_THREADS" in os.environ else threads]
+    if count == 1 or "OMP_NUM_THREADS" in os.environ:
+        return [{}] * count
+    threads = max(1, available_cores() // count)
+    return [{"OMP_NUM_THREADS": str(threads)}] * count
 
 
 def run_trial(
@@ -124,7 +139,8 @@ def run_trial(
         before = state_of(trial)
         if before.kind == "done":
             return before
-        run, record = Run(trial.folder), load_record(trial)
+        run = Run(trial.folder)
+        record = load_record(trial)
         if record is not None and record.get("config") != trial.arm.config:
             # It began with another config, and has trained nothing.
             run.config_file.unlink(missing_ok=True)
@@ -135,6 +151,7 @@ def run_trial(
         resume = run.config_file.is_file()
         command = train(trial.arm.config_file, trial.overrides, resume)
         variables = {**os.environ, **(environment or {})}
+
         started = time.perf_counter()
         log_file = trial.folder / LOG
         refuse_link(log_file)
@@ -145,11 +162,15 @@ def run_trial(
         finally:
             seconds = before.seconds + time.perf_counter() - started
             save_record(trial, seconds)
+
         if not run.results_file.is_file():
             output = log_file.read_bytes()[begin:].decode("utf-8", errors="replace")
             # A training that a signal ends has saved, and exits with 128 and the signal's number.
-            reason = "ended" if status - 128 in END_SIGNALS else "error"
-            save_record(trial, seconds, **{reason: _failure(output, status)})
+            reason = _failure(output, status)
+            if status - 128 in END_SIGNALS:
+                save_record(trial, seconds, ended=reason)
+            else:
+                save_record(trial, seconds, error=reason)
         return state_of(trial)
 
 
@@ -213,7 +234,11 @@ def _wait(
     check: Callable[[], object],
     tied: bool,
 ) -> int:
-    """Run a command and return its exit status."""
+    """Run a command and return its exit status; arguments are as for `run_trial`.
+
+    Args:
+        lock: the file that names the process that trains, see `roilab.engine.lock.locked`.
+    """
     # A cluster may send SIGTERM to all processes of a job, and again after a time of grace: this
     # process sends another signal, which the training does not count as a second SIGTERM.
     end_signal = signal.SIGUSR1 if tied else signal.SIGTERM

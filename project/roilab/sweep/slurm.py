@@ -34,8 +34,15 @@ _NEVER = re.compile(
 )
 # Reasons that add nothing to the state and the exit status; a signal that ends a script is a
 # JobLaunchFailure.
-_USUAL = {"BeginTime", "JobArrayTaskLimit", "JobLaunchFailure", "NonZeroExitCode", "None"}
-_USUAL |= {"Priority", "Resources"}
+_USUAL = {
+    "BeginTime",
+    "JobArrayTaskLimit",
+    "JobLaunchFailure",
+    "NonZeroExitCode",
+    "None",
+    "Priority",
+    "Resources",
+}
 
 
 @dataclass(frozen=True)
@@ -110,9 +117,14 @@ def parse_jobs(text: str) -> dict[str, JobStatus]:
         fields = dict(reversed(_FIELD.findall(line)))
         if "JobId" not in fields or "JobState" not in fields:
             continue
-        numbers = [fields.get("Restarts", "0"), *fields.get("ExitCode", "0:0").split(":")]
-        reason = fields.get("Reason", "None")
-        status = JobStatus(fields["JobState"], reason, *map(int, numbers))
+        exit_status, signal = fields.get("ExitCode", "0:0").split(":")
+        status = JobStatus(
+            state=fields["JobState"],
+            reason=fields.get("Reason", "None"),
+            restarts=int(fields.get("Restarts", "0")),
+            exit_status=int(exit_status),
+            signal=int(signal),
+        )
         if "ArrayTaskId" not in fields:
             statuses[fields["JobId"]] = status
             continue
@@ -197,6 +209,7 @@ def parse_minutes(limit: object) -> int | None:
         return None
     days, *parts = match.groups()
     numbers = [int(part) for part in parts if part is not None]
-    units = (3600, 60, 1) if days or len(numbers) == 3 else (60, 1)
+    begins_with_hours = bool(days) or len(numbers) == 3
+    units = (3600, 60, 1) if begins_with_hours else (60, 1)  # in seconds
     seconds = 86400 * int(days or 0) + sum(map(operator.mul, numbers, units))
     return math.ceil(seconds / 60) or None

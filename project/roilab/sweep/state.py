@@ -67,7 +67,8 @@ def state_of(trial: Trial) -> State:
     Raises:
         UserError: the folder holds another trial, or a run that is not of a sweep.
     """
-    run, record = Run(trial.folder), load_record(trial)
+    run = Run(trial.folder)
+    record = load_record(trial)
     if record is None:
         if run.config_file.is_file():
             message = f"the folder of {trial.title} holds another run"
@@ -138,18 +139,23 @@ def load_record(trial: Trial) -> dict[str, Any] | None:
     path = trial.folder / _FILE
     if not path.exists():
         return None
-    what, remedy = "the record of a trial", f"delete {trial.folder}, which trains it anew"
+    what = "the record of a trial"
+    remedy = f"delete {trial.folder}, which trains it anew"
     record = read_json(path, what=what, remedy=remedy)
-    if (
-        not isinstance(record, dict)
-        or not is_finite_number(record.get("seconds", 0.0))
-        or abs(record.get("seconds", 0.0)) >= _CENTURY
-        or not all(isinstance(record.get(key, ""), str) for key in ("error", "ended"))
-    ):
+    if not _is_record(record):
         message = f"{what} is damaged"
         expected = '{"arm": ..., "seed": ..., "config": ..., "seconds": 1.5, "error": ""}'
         raise UserError(message, file=path, found=record, expected=expected, remedy=remedy)
     return record
+
+
+def _is_record(data: Any) -> bool:
+    if not isinstance(data, dict):
+        return False
+    seconds = data.get("seconds", 0.0)
+    reasons = (data.get("error", ""), data.get("ended", ""))
+    is_duration = is_finite_number(seconds) and abs(seconds) < _CENTURY
+    return is_duration and all(isinstance(reason, str) for reason in reasons)
 
 
 def save_record(trial: Trial, seconds: float, *, error: str = "", ended: str = "") -> None:

@@ -62,8 +62,9 @@ class Analysis:
 
     def worst_images(self, count: int) -> list[int]:
         """Positions of the images with the lowest per-image AP@0.5, the mean over tasks."""
-        means = _column_means(np.array([t.image_ap50 for t in self.tasks.values()], float))
-        ranked = sorted((mean, position) for position, mean in enumerate(means) if mean is not None)
+        values = np.array([task.image_ap50 for task in self.tasks.values()], float)
+        means = enumerate(_column_means(values))
+        ranked = sorted((mean, position) for position, mean in means if mean is not None)
         return [position for _, position in ranked[:count]]
 
 
@@ -80,16 +81,23 @@ def analyze(
         matches = match_detections(truth, detections, task)
         points = {name: operating_point(of_class, score) for name, of_class in matches.items()}
         analyses[task] = TaskAnalysis(ap_by_iou(matches), points, image_ap50(matches))
-    files = [image["file_name"] for image in images]
-    terms = keypoint_oks(truth, detections) if "keypoints" in tasks else {}
-    confusion = confusion_matrix(truth, detections, score)
-    return Analysis(score, files, analyses, *confusion, terms)
+    labels, confusion = confusion_matrix(truth, detections, score)
+    return Analysis(
+        score=score,
+        images=[image["file_name"] for image in images],
+        tasks=analyses,
+        labels=labels,
+        confusion=confusion,
+        keypoint_oks=keypoint_oks(truth, detections) if "keypoints" in tasks else {},
+    )
 
 
 def ap_by_iou(matches: Mapping[str, Matches]) -> list[float | None]:
     """AP in percent at each of `IOU_THRESHOLDS`, the mean over classes."""
-    once = np.ones((1, len(next(iter(matches.values())).objects)), int)
-    return _column_means(100 * np.concatenate([of_class.ap(once) for of_class in matches.values()]))
+    images = len(next(iter(matches.values())).objects)
+    once = np.ones((1, images), int)
+    by_class = np.concatenate([of_class.ap(once) for of_class in matches.values()])
+    return _column_means(100 * by_class)
 
 
 def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
@@ -106,9 +114,13 @@ def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
         for image in np.flatnonzero(of_class.objects):
             # Its own detections alone: as a weight of 1 among zeros it would cost as much as all.
             own = order[ends[image] : ends[image + 1]]
-            positive = of_class.true_positive[:1, own], of_class.false_positive[:1, own]
-            objects = of_class.objects[[image]]
-            part = Matches(np.zeros(len(own), int), of_class.score[own], *positive, objects)
+            part = Matches(
+                image=np.zeros(len(own), int),
+                score=of_class.score[own],
+                true_positive=of_class.true_positive[:1, own],
+                false_positive=of_class.false_positive[:1, own],
+                objects=of_class.objects[[image]],
+            )
             ap[image] = part.ap(once)[0, 0]
         values.append(100 * ap)
     return _column_means(np.stack(values))
@@ -117,9 +129,10 @@ def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
 def operating_point(matches: Matches, score: float) -> OperatingPoint:
     """The operating point of a class; an object that only a worse detection matches is missed."""
     kept = matches.score >= score
-    right = int((matches.true_positive[0] & kept).sum())
-    wrong = int((matches.false_positive[0] & kept).sum())
-    return OperatingPoint(right, wrong, int(matches.objects.sum()) - right)
+    true_positives = int((matches.true_positive[0] & kept).sum())
+    false_positives = int((matches.false_positive[0] & kept).sum())
+    false_negatives = int(matches.objects.sum()) - true_positives
+    return OperatingPoint(true_positives, false_positives, false_negatives)
 
 
 def confusion_matrix(
@@ -146,19 +159,18 @@ def keypoint_oks(truth: GroundTruth, detections: Detections) -> dict[str, float 
     if skeleton is None:
         return {}
     coco = coco_eval(truth, detections, "keypoints")
-    coco.params.area_rng, coco.params.area_rng_lbl = [[0, 1e10]], ["all"]
+    coco.params.area_rng = [[0, 1e10]]
+    coco.params.area_rng_lbl = ["all"]
     coco.evaluate()
     objects = {anno["id"]: anno for anno in truth.coco["annotations"]}
-    rows = coco.coco_dt.anns
-    terms = [np.full(len(skeleton.keypoints), np.nan)]
+    terms = [np.full(len(skeleton.keypoints), np.nan)]  # a row for each matched object
     for image in filter(None, coco.eval_imgs):
-        ids, ignored = image["gtIds"], image["gtIgnore"]
-        pairs = zip(ids, image["gtMatches"][0], image["gtMatched"][0], ignored, strict=True)
-        for object_id, row_id, is_matched, is_ignored in pairs:
+        columns = (image["gtIds"], image["gtMatches"][0], image["gtMatched"][0], image["gtIgnore"])
+        for object_id, row_id, is_matched, is_ignored in zip(*columns, strict=True):
             if is_matched and not is_ignored:
                 anno = objects[object_id]
-                row = rows[row_id]
-                points, detected = (np.reshape(r["keypoints"], (-1, 3)) for r in (anno, row))
+                points = np.reshape(anno["keypoints"], (-1, 3))
+                detected = np.reshape(coco.coco_dt.anns[row_id]["keypoints"], (-1, 3))
                 oks = oks_terms(points[:, :2], detected[:, :2], anno["area"], skeleton.sigmas)
                 terms.append(np.where(points[:, 2] > 0, oks, np.nan))
     return dict(zip(skeleton.keypoints, _column_means(np.stack(terms)), strict=True))

@@ -97,18 +97,27 @@ def average_precision(truth: GroundTruth, detections: Detections, tasks: Sequenc
         # (IoU thresholds, recalls, classes, areas, most detections an image); -1 where undefined.
         curves: Any = coco.eval
         precision = curves["precision"][..., -1]
-        at50, at75 = (int(np.abs(np.array(coco.params.iou_thrs) - t).argmin()) for t in (0.5, 0.75))
-        parts = {"AP": precision[..., 0], "AP50": precision[at50, ..., 0]}
-        parts |= {"AP75": precision[at75, ..., 0]}
-        parts |= {name: precision[..., index] for name, index in _AREAS[task].items()}
+        thresholds = np.array(coco.params.iou_thrs)
+        at50 = int(np.abs(thresholds - 0.5).argmin())
+        at75 = int(np.abs(thresholds - 0.75).argmin())
+        parts = {
+            "AP": precision[..., 0],
+            "AP50": precision[at50, ..., 0],
+            "AP75": precision[at75, ..., 0],
+        }
+        for name, index in _AREAS[task].items():
+            parts[name] = precision[..., index]
         for index, category in enumerate(truth.categories(task)):
             parts[f"AP-{category['name']}"] = precision[:, :, index, 0]
             parts[f"AP50-{category['name']}"] = precision[at50, :, index, 0]
-        defined = {name: part[part > -1] for name, part in parts.items()}
-        results[task] = {
-            name: float(100 * part.mean()) if part.size else None for name, part in defined.items()
-        }
+        results[task] = {name: _mean_percent(part) for name, part in parts.items()}
     return results
+
+
+def _mean_percent(precision: np.ndarray) -> float | None:
+    """The mean in percent without undefined values, which are -1; None without others."""
+    defined = precision[precision > -1]
+    return float(100 * defined.mean()) if defined.size else None
 
 
 def flat(results: Results) -> dict[str, float | None]:
@@ -126,11 +135,13 @@ def coco_eval(
     The limit of detections in an image is that of a class, or of all classes.
     """
     keys = ("image_id", "category_id", *_KEYS[task])
-    rows = [
-        {key: row[key] for key in keys if key in row}
-        | {"score": row.get("mask_score", row["score"]) if task == "segm" else row["score"]}
-        for row in detections
-    ]
+    rows = []
+    for detection in detections:
+        row = {key: detection[key] for key in keys if key in detection}
+        row["score"] = detection["score"]
+        if task == "segm":
+            row["score"] = detection.get("mask_score", detection["score"])
+        rows.append(row)
     ground_truth = COCO(dict(truth.coco))
     coco = COCOeval(ground_truth, ground_truth.load_res(rows), task)
     coco.params.max_dets = [truth.detection_limit(task, by_class=by_class)]
@@ -143,15 +154,17 @@ def coco_eval(
 def raised_limits(truth: GroundTruth, tasks: Sequence[str]) -> list[str]:
     """Sentences about the tasks whose AP counts more detections than COCO's, with the numbers.
 
-    None where `truth.max_detections` sets their number.
+    There is none where `truth.max_detections` sets their number.
     """
-    names: dict[str, list[str]] = {}
-    for task in tasks if truth.max_detections is None else ():
-        coco = COCO_MAX_DETECTIONS[task]
+    if truth.max_detections is not None:
+        return []
+    names: dict[str, list[str]] = {}  # of the tasks that share a sentence
+    for task in tasks:
+        stock = COCO_MAX_DETECTIONS[task]
         limit = truth.detection_limit(task)
-        if limit > coco:
-            images = _images(truth, truth.objects_per_image(task), coco)
-            text = f"{images} more than {coco} objects of a class, so that the best {limit} count"
+        if limit > stock:
+            images = _images(truth, truth.objects_per_image(task), stock)
+            text = f"{images} more than {stock} objects of a class, so that the best {limit} count"
             names.setdefault(text, []).append(f"{TASK_NAMES[task]} AP")
     return [f"{text} for {' and '.join(of_text)}" for text, of_text in names.items()]
 
@@ -164,23 +177,25 @@ def exceeded_limits(
     No model reaches an AP of 100 on such images: objects beyond a limit count as missed. Limits of
     the model are on the detections of all classes in an image, by the config key that sets them.
     """
-    rows = [
-        (f"{TASK_NAMES[task]} AP", truth.objects_per_image(task), truth.detection_limit(task), True)
-        for task in tasks
-    ]
-    of_all = truth.objects_per_image("bbox", by_class=False)
-    rows += [(f"the model ({key})", of_all, at, False) for key, at in limits_of_model.items()]
     # Limits that leave out the same objects share a sentence.
     names: dict[str, list[str]] = {}
-    for name, objects, limit, by_class in rows:
+
+    def add(name: str, objects: Counter[tuple[int, int]], limit: int, counted: str) -> None:
         lost = sum(max(0, number - limit) for number in objects.values())
         if lost:
             text = (
-                f"{_images(truth, objects, limit)} more than {limit} "
-                f"{'objects of a class' if by_class else 'objects'}, up to "
+                f"{_images(truth, objects, limit)} more than {limit} {counted}, up to "
                 f"{max(objects.values())}: {lost} of {objects.total()} objects are left out"
             )
             names.setdefault(text, []).append(name)
+
+    for task in tasks:
+        objects = truth.objects_per_image(task)
+        limit = truth.detection_limit(task)
+        add(f"{TASK_NAMES[task]} AP", objects, limit, "objects of a class")
+    of_all_classes = truth.objects_per_image("bbox", by_class=False)
+    for key, limit in limits_of_model.items():
+        add(f"the model ({key})", of_all_classes, limit, "objects")
     return [f"{text} by {' and '.join(of_text)}" for text, of_text in names.items()]
 
 

@@ -59,8 +59,9 @@ class Matches:
         return np.concatenate(blocks)
 
     def _ap(self, weights: np.ndarray) -> np.ndarray:
-        total = weights @ self.objects
-        counts = weights[:, self.image]
+        """`ap`, with all weights in memory at once."""
+        total = weights @ self.objects  # B
+        counts = weights[:, self.image]  # B x D
         result = np.full((len(weights), len(self.true_positive)), np.nan)
         for t in range(len(self.true_positive)):
             hits = np.cumsum(counts * self.true_positive[t], axis=1)
@@ -87,7 +88,8 @@ def match_detections(
     areas = list(coco.params.area_rng_lbl)
     # Keypoints have no small objects, by COCO's rules.
     bounds = coco.params.area_rng[areas.index(area)] if area in areas else [0.0, 0.0]
-    coco.params.area_rng, coco.params.area_rng_lbl = [bounds], [area]
+    coco.params.area_rng = [bounds]
+    coco.params.area_rng_lbl = [area]
     coco.evaluate()
     ids = sorted(image["id"] for image in truth.coco["images"])
     positions = {number: position for position, number in enumerate(ids)}
@@ -101,29 +103,49 @@ def match_detections(
 
 
 def _joined(images: list[dict[str, Any]], positions: dict[int, int], thresholds: int) -> Matches:
-    """The images' matches together, by score; equal scores are in the order of the images."""
+    """The images' matches together, by score; equal scores are in the order of the images.
+
+    Args:
+        images: COCO's matches of single images, of one class.
+        positions: the place of an image in `Matches`, by its id.
+        thresholds: how many there are.
+    """
     objects = np.zeros(len(positions), int)
+    # The first part of each is empty, so that there is one also without detections.
     nothing = np.zeros((thresholds, 0), bool)
-    scores, places, matched, ignored = [np.zeros(0)], [np.zeros(0, int)], [nothing], [nothing]
+    scores = [np.zeros(0)]
+    places = [np.zeros(0, int)]
+    matched = [nothing]
+    ignored = [nothing]
     for image in sorted(images, key=lambda image: positions[image["image_id"]]):
-        position, count = positions[image["image_id"]], len(image["dtScores"])
+        position = positions[image["image_id"]]
         objects[position] = np.logical_not(image["gtIgnore"]).sum()
+        count = len(image["dtScores"])
         if count:
             scores.append(np.asarray(image["dtScores"], float))
             places.append(np.full(count, position))
             matched.append(np.asarray(image["dtMatched"], bool))
             ignored.append(np.asarray(image["dtIgnore"], bool))
-    order = np.argsort(-np.concatenate(scores), kind="stable")
-    is_matched, is_ignored = (np.concatenate(x, axis=1)[:, order] for x in (matched, ignored))
-    positive = is_matched & ~is_ignored, ~is_matched & ~is_ignored
-    images_of = np.concatenate(places)[order]
-    best_first = np.concatenate(scores)[order]
-    return Matches(images_of, best_first, *positive, objects)
+    all_scores = np.concatenate(scores)
+    order = np.argsort(-all_scores, kind="stable")
+    is_matched = np.concatenate(matched, axis=1)[:, order]
+    counts = ~np.concatenate(ignored, axis=1)[:, order]
+    return Matches(
+        image=np.concatenate(places)[order],
+        score=all_scores[order],
+        true_positive=is_matched & counts,
+        false_positive=~is_matched & counts,
+        objects=objects,
+    )
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A difference in percent of AP, with an interval that holds it in 95 of 100 cases."""
+    """A difference in percent of AP, with an interval that holds it in 95 of 100 cases.
+
+    Attributes:
+        images, seeds: the numbers of each that it is from.
+    """
 
     value: float
     low: float
@@ -195,12 +217,13 @@ def compare_detections(
     images = len(truth.coco["images"])
     weights = image_weights(images)
     differences = {}
+
+    def draws(rows: Detections, task: str) -> np.ndarray:
+        matches = match_detections(truth, rows, task)
+        return metrics_of_draws({"all": matches}, weights)["AP"][None]  # of one seed
+
     for task in tasks:
-        ap, before = (
-            metrics_of_draws({"all": match_detections(truth, rows, task)}, weights)["AP"][None]
-            for rows in (detections, baseline)
-        )
-        difference = paired_difference(ap, before, images)
+        difference = paired_difference(draws(detections, task), draws(baseline, task), images)
         if difference is not None:
             differences[task] = difference
     return differences

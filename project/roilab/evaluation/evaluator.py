@@ -33,6 +33,7 @@ class Evaluation:
 
 # An input dict, its instances on the CPU, and the seconds that the model took for it.
 Predicted = tuple[dict[str, Any], Instances, float]
+_FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # of instances, by task
 
 
 @torch.inference_mode()
@@ -93,11 +94,11 @@ def evaluate(
     `max_detections` see `GroundTruth`.
     """
     detections: list[dict[str, Any]] = []
-    tasks, times = {"bbox"}, []
+    tasks = {"bbox"}
+    times = []
     for inputs, instances, seconds in predictions:
         times.append(seconds)
-        fields = {"segm": "pred_masks", "keypoints": "pred_keypoints"}
-        tasks |= {task for task, field in fields.items() if instances.has(field)}
+        tasks |= {task for task, field in _FIELDS.items() if instances.has(field)}
         detections += coco_rows(inputs["image_id"], instances, dataset.classes, dataset.skeleton)
     shares = comm.gather((detections, tasks, times))
     if not comm.is_main_process():

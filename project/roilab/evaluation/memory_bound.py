@@ -58,10 +58,13 @@ class MemoryBound:
         """Refuse an image that does not fit when it is decoded and passed through the model."""
         pixels = width * height
         what = f"{width} x {height} pixels"
-        least, resized = _DECODING * pixels, self._resized(height, width)
-        self.check_batch(*resized, 1, what, beside=_PREPARING * pixels, least=least)
+        decoding = _DECODING * pixels
+        seen_height, seen_width = self._resized(height, width)
+        self.check_batch(
+            seen_height, seen_width, 1, what, beside=_PREPARING * pixels, least=decoding
+        )
         if self._device.type != "cpu":
-            self._require(least, self._bound(), what, _SMALLER)
+            self._require(decoding, self._bound(), what, _SMALLER)
 
     def check_masks(self, count: int, width: int, height: int) -> None:
         """Refuse masks of an image that do not fit in its full size."""
@@ -80,7 +83,14 @@ class MemoryBound:
     def check_batch(
         self, height: int, width: int, count: int, what: str = "", beside: int = 0, least: int = 0
     ) -> None:
-        """Refuse images that do not fit at once with other memory held `beside` their features."""
+        """Refuse images that do not fit at once.
+
+        Args:
+            height, width, count: of the images as the model sees them.
+            what: the images in words, for the message.
+            beside: bytes that are held beside the features.
+            least: bytes that an earlier step needs, when none of these are held.
+        """
         what = what or f"{count} x {width} x {height} pixels at once"
         pixels = count * height * width
         bound = self._bound(self._device)

@@ -59,9 +59,12 @@ class Result:
 @st.cache_data(ttl=10, show_spinner=False)
 def named_runs(root: str) -> dict[str, str]:
     """The folders of runs by their path below the root, the newest weights first."""
-    folders = [run.folder for run in find_runs(root)]
-    names = (str(f.relative_to(root)) if str(f) != root else f.name for f in folders)
-    return {one_line(name): str(f) for name, f in zip(names, folders, strict=True)}
+    folders = {}
+    for run in find_runs(root):
+        folder = run.folder
+        name = folder.name if str(folder) == root else str(folder.relative_to(root))
+        folders[one_line(name)] = str(folder)
+    return folders
 
 
 def cached_model(name: str, folder: str, max_memory: int | None) -> Model | None:
@@ -96,15 +99,18 @@ def predict_shots(
     """
     done: list[Shot] = []
     results = [Result(model, {}, {}, {}) for model in models]
-    slot, start = st.empty(), time.perf_counter()
+    slot = st.empty()
+    start = time.perf_counter()
     with st.spinner("Looking", show_time=True):
         for place, shot in enumerate(shots):
             if time.perf_counter() - start > _SOON:
                 slot.progress(place / len(shots), f"{place} of {len(shots)}")
             try:
                 for result in results:
-                    prediction = _predict(result.model.key, shot.digest, result.model, shot)
-                    result.predictions[shot.digest], result.seconds[shot.digest] = prediction
+                    model = result.model
+                    prediction, seconds = _predict(model.key, shot.digest, model, shot)
+                    result.predictions[shot.digest] = prediction
+                    result.seconds[shot.digest] = seconds
             except UserError as error:
                 show_error(error)
                 if shot.moment is not None:

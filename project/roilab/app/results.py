@@ -102,38 +102,44 @@ def show_results(shots: Sequence[Shot], shot: Shot, results: Sequence[Result], v
         column.caption(f"**{escape_streamlit(result.model.name)}** · {times}")
     columns = st.columns(len(results))
     for column, result, drawn in zip(columns, results, pictures, strict=True):
-        run = replace(
-            result.model.description,
-            threshold=view.threshold,
-            keypoint_threshold=view.keypoint_threshold,
-        )
-        files = Downloads(run, shots, result.predictions, result.tracks)
-        # The content of a file is written when its button is pressed.
-        buttons: list[tuple[str, str, Callable[[], bytes]]] = [
-            ("Picture", f"{stem_of(shot.name)}.png", partial(png, drawn)),
-            ("JSON", DATA_FILES["json"], files.json),
-            ("CSV", DATA_FILES["csv"], files.csv),
-            ("COCO", DATA_FILES["coco"], files.coco),
-        ]
-        if shot.moment is None or result.video is None:
-            buttons.append(("VIA project", DATA_FILES["via"], files.via))
-        else:
-            buttons += [
-                ("Video", f"{stem_of(shot.moment.video)}.mp4", partial(bytes, result.video)),
-                ("VIA project", "via.zip", files.via_with_frames),
-            ]
         with column:
             _show_table(shot, result, view)
             with st.container(horizontal=True):
-                for label, name, content in buttons:
-                    st.download_button(
-                        label,
-                        content,
-                        f"{stem_of(result.model.name)}_{name}",
-                        key=f"{result.model.name}/{label}",
-                        on_click="ignore",
-                        icon=":material/download:",
-                    )
+                _offer_files(shots, shot, result, view, drawn)
+
+
+def _offer_files(
+    shots: Sequence[Shot], shot: Shot, result: Result, view: View, drawn: Picture
+) -> None:
+    """A button for the picture of an image, and for each file of the predictions of all images."""
+    run = replace(
+        result.model.description,
+        threshold=view.threshold,
+        keypoint_threshold=view.keypoint_threshold,
+    )
+    files = Downloads(run, shots, result.predictions, result.tracks)
+    # The content of a file is written when its button is pressed.
+    buttons: list[tuple[str, str, Callable[[], bytes]]] = [
+        ("Picture", f"{stem_of(shot.name)}.png", partial(png, drawn)),
+        ("JSON", DATA_FILES["json"], files.json),
+        ("CSV", DATA_FILES["csv"], files.csv),
+        ("COCO", DATA_FILES["coco"], files.coco),
+    ]
+    if shot.moment is None or result.video is None:
+        buttons.append(("VIA project", DATA_FILES["via"], files.via))
+    else:
+        video = f"{stem_of(shot.moment.video)}.mp4"
+        buttons.append(("Video", video, partial(bytes, result.video)))
+        buttons.append(("VIA project", "via.zip", files.via_with_frames))
+    for label, name, content in buttons:
+        st.download_button(
+            label,
+            content,
+            f"{stem_of(result.model.name)}_{name}",
+            key=f"{result.model.name}/{label}",
+            on_click="ignore",
+            icon=":material/download:",
+        )
 
 
 def _drawn(picture: Picture, shot: Shot, result: Result, view: View) -> Picture:

@@ -63,18 +63,24 @@ def attribute_names(run: Run) -> dict[str, str]:
     """
     rules = OmegaConf.select(config.read_config(run.config_file), "data.train.rules")
     rules = rules if isinstance(rules, DictConfig) else {}
-    named = {role: rules.get(f"{role}_attribute") for role in TAGS}
+    stated = {role: rules.get(f"{role}_attribute") for role in TAGS}
     # Several attributes that are a class each are predicted as one.
-    names = {role: name for role, name in named.items() if isinstance(name, str)}
-    others = {role: f"predicted {role}" if role in names.values() else role for role in TAGS}
-    return {role: names.get(role) or others[role] for role in TAGS}
+    stated = {role: name for role, name in stated.items() if isinstance(name, str)}
+    names = {}
+    for role in TAGS:
+        own = f"predicted {role}" if role in stated.values() else role
+        names[role] = stated.get(role) or own
+    return names
 
 
 def json_head(run: RunDescription, *, is_video: bool, rate: Fraction | None) -> dict[str, Any]:
     """The JSON data that all images, or all frames of a video, `rate` a second, share."""
-    keypoints = [] if run.skeleton is None else list(run.skeleton.keypoints)
-    head: dict[str, Any] = {"run": run.title, "classes": list(run.classes), "keypoints": keypoints}
-    head["threshold"] = run.threshold
+    head: dict[str, Any] = {
+        "run": run.title,
+        "classes": list(run.classes),
+        "keypoints": [] if run.skeleton is None else list(run.skeleton.keypoints),
+        "threshold": run.threshold,
+    }
     if is_video:
         head["frames_per_second"] = None if rate is None else float(rate)
     return head
@@ -245,9 +251,12 @@ def via_annotations(
         # The model does not say it; a person may.
         declared.append(attribute("visibility", "of the keypoint", ("visible", "occluded")))
     problems = []
-    if filled := [pixels for record in records for pixels in record.filled]:
-        message = f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)}), since VIA has "
-        message += "none; the picture and COCO json keep them"
+    filled = [pixels for record in records for pixels in record.filled]
+    if filled:
+        message = (
+            f"holes are filled (masks: {len(filled)}, pixels: {sum(filled)}), since VIA has "
+            "none; the picture and COCO json keep them"
+        )
         problems.append(via.Problem("warning", message, "", "predictions"))
 
     def certainty(image: via.ImageRecord) -> float:

@@ -74,18 +74,22 @@ class KeypointSmoother:
         none = np.full(raw.shape[1:], np.nan)
         new = _State(seconds - 1, none, none, np.zeros_like(none))
         states = [self._states.get(int(number), new) for number in ids]
-        times, last, before, earlier = map(np.array, zip(*states, strict=True))
-        known = seen & ~np.isnan(before)
+        times = np.array([state.seconds for state in states])
+        last_raw = np.array([state.raw for state in states])
+        last_smooth = np.array([state.smooth for state in states])
+        last_velocity = np.array([state.velocity for state in states])
+        known = seen & ~np.isnan(last_smooth)
         step = seconds - times[:, None, None]
         # From the inputs, not from the outputs, which lag: the speed is the same at any frame rate.
-        velocity = earlier + _weight(self.derivative_cutoff, step) * ((raw - last) / step - earlier)
+        change = (raw - last_raw) / step - last_velocity
+        velocity = last_velocity + _weight(self.derivative_cutoff, step) * change
         velocity = np.where(known, velocity, 0.0)
         # N x 1 x 1, in pixels.
         sides = np.maximum(prediction.boxes[:, 2:] - prediction.boxes[:, :2], 1.0)
         sizes = np.sqrt(sides.prod(axis=1))[:, None, None]
         speed = np.linalg.norm(velocity, axis=2, keepdims=True) / sizes
         weight = _weight(self.min_cutoff + self.beta * speed, step)
-        smooth = np.where(known, before + weight * (raw - before), raw)
+        smooth = np.where(known, last_smooth + weight * (raw - last_smooth), raw)
         kept = np.where(seen, smooth, np.nan)
         for number, *state in zip(ids, raw, kept, velocity, strict=True):
             self._states[int(number)] = _State(seconds, *state)

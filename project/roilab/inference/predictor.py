@@ -256,6 +256,7 @@ class Predictor:
             raise ValueError(f"channels: found {channels!r}, expected 'RGB' or 'BGR'")
         if images is None or isinstance(images, np.ndarray | PIL.Image.Image | Path | str):
             return self([images], channels=channels, heatmaps=heatmaps)[0]
+
         inputs = [self.prepare(image, channels) for image in images]
         groups: dict[torch.Size, list[int]] = defaultdict(list)
         for index, model_input in enumerate(inputs):
@@ -295,7 +296,7 @@ class Predictor:
             ) from error
 
     def _batch_size(self, height: int, width: int, most: int) -> int:
-        """The largest number of images of a size that the model takes at once."""
+        """The number of images of a size that go through the model at once: `most`, or less."""
         try:
             self.memory.check_batch(height, width, most)
             return most
@@ -343,10 +344,17 @@ class Predictor:
             has = set(self.skeleton.classes) if self.skeleton is not None else set()
             keypoints[[label not in has for label in labels]] = np.nan
         height, width = instances.image_size
-        boxes = fields["pred_boxes"].tensor.numpy()
-        scores = fields["scores"].numpy()
-        more = keypoints, of("mask_scores"), of("pred_keypoint_heatmaps") if heatmaps else None
-        return Prediction(width, height, boxes, scores, labels, of("pred_masks"), *more)
+        return Prediction(
+            width=width,
+            height=height,
+            boxes=fields["pred_boxes"].tensor.numpy(),
+            scores=fields["scores"].numpy(),
+            labels=labels,
+            masks=of("pred_masks"),
+            keypoints=keypoints,
+            mask_scores=of("mask_scores"),
+            heatmaps=of("pred_keypoint_heatmaps") if heatmaps else None,
+        )
 
 
 def _settings(cfg: DictConfig) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 THREADS = ("prefetch", "background")  # their names
 _WAIT = 0.05  # seconds between two looks whether a thread has ended
-
-
 _END = object()  # follows the last item of a queue
 
 

@@ -70,10 +70,13 @@ def open_source(inputs: Sequence[str]) -> Source:
 
     Raises UserError if an input does not exist, or a video or webcam is not alone.
     """
-    cameras = [name for name in inputs if name.startswith(_WEBCAM)]
+    cameras = []
     unique: dict[Path, Path] = {}
     for name in inputs:
-        for file in _files(name) if name not in cameras else ():
+        if name.startswith(_WEBCAM):
+            cameras.append(name)
+            continue
+        for file in _files(name):
             unique.setdefault(file.resolve(), file)
     files = list(unique.values())
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
@@ -105,6 +108,7 @@ def expand_inputs(source: str | Path, key: str = "input") -> list[Path]:
 
 
 def _files(source: str) -> list[Path]:
+    """The files of an input: a file, the images of a folder, or what a pattern matches."""
     if not source:  # else it would be the current folder
         expected = "an image, a folder, a pattern, a video or webcam:0"
         remedy = "was it a variable that is not set?"
@@ -126,6 +130,7 @@ def _is_kind(file: Path, suffixes: Set[str]) -> bool:
 
 
 def _natural(file: Path) -> tuple[list[tuple[int, str]], str]:
+    """A key that sorts names by the numbers in them."""
     parts = re.split(r"(\d+)", file.name)
     # Odd places hold the numbers. The name itself decides between 1 and 01.
     key = [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
@@ -148,9 +153,16 @@ def _images(files: Sequence[Path]) -> Source:
 
 
 def _video(file: Path) -> Source:
-    info, folder = probe(file), file.parent.resolve()
-    more = info.frames, file.stem, info.rate, info.tick
-    return Source(lambda _=None: _numbered(file.name, read_video(file)), (file,), folder, *more)
+    info = probe(file)
+    return Source(
+        frames=lambda _=None: _numbered(file.name, read_video(file)),
+        inputs=(file,),
+        folder=file.parent.resolve(),
+        count=info.frames,
+        video=file.stem,
+        rate=info.rate,
+        tick=info.tick,
+    )
 
 
 def _webcam(name: str) -> Source:
@@ -159,7 +171,13 @@ def _webcam(name: str) -> Source:
         raise UserError("no such webcam", key="input", found=name, expected="webcam:0")
     number = int(digits)
     check_webcam(number)
-    return Source(lambda _=None: _numbered(name, read_webcam(number)), (), None, None, "webcam")
+    return Source(
+        frames=lambda _=None: _numbered(name, read_webcam(number)),
+        inputs=(),
+        folder=None,
+        count=None,
+        video="webcam",
+    )
 
 
 def _numbered(name: str, pictures: Iterable[tuple[Picture, float]]) -> Iterator[Frame | UserError]:

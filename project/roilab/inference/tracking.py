@@ -101,8 +101,7 @@ class Tracker:
         frames = np.array([self._frame - track.frame for track in tracks])
         moved = np.array([track.velocity for track in tracks]) * frames[:, None]
         boxes = np.array([track.box for track in tracks]) + np.tile(moved, 2)
-        pair = (Boxes(torch.from_numpy(side.astype(float))) for side in (prediction.boxes, boxes))
-        similarity = pairwise_iou(*pair).numpy()
+        similarity = _iou(prediction.boxes, boxes)
         if len(self.sigmas):
             places = np.array([track.keypoints for track in tracks])
             places[..., :2] += moved[:, None]
@@ -112,6 +111,7 @@ class Tracker:
         labels = np.array([track.label for track in tracks])
         alike = np.array(prediction.labels)[:, None] == labels
         rows, columns = np.nonzero(alike & (similarity >= self.least))
+        # Sure instances first, and among these the most similar pairs.
         order = np.lexsort((-similarity[rows, columns], prediction.scores[rows] < self.sure))
         links: dict[int, int] = {}
         for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
@@ -122,6 +122,12 @@ class Tracker:
 
 def _centre(box: Array) -> Array:
     return (box[:2] + box[2:]) / 2
+
+
+def _iou(one: Array, other: Array) -> Array:
+    """N x M, of boxes (N, 4) and (M, 4)."""
+    pair = (Boxes(torch.from_numpy(boxes.astype(float))) for boxes in (one, other))
+    return pairwise_iou(*pair).numpy()
 
 
 def _area(boxes: Array) -> Array:
@@ -147,7 +153,8 @@ def frame_tracker(
     pairs = [(Tracker(skeleton), KeypointSmoother()) for skeleton in skeletons]
 
     def track(result: FramePrediction) -> FramePrediction:
-        predictions, tracks = [], []
+        predictions = []
+        tracks = []
         for prediction, (tracker, smoother) in zip(result.predictions, pairs, strict=True):
             numbers = tracker.update(prediction).tolist()
             if smooth and result.frame.seconds is not None:

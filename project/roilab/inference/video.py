@@ -49,8 +49,10 @@ def probe(path: Path, kind: str | None = None, max_pixels: int | None = None) ->
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate
         length = _stated_length(container)
-        count = stream.frames or (rate and length and round(length * rate)) or None
-        return VideoInfo(count, rate, stream.time_base or Fraction(1, 90000))
+        count = stream.frames  # 0: not stated
+        if not count and rate and length:
+            count = round(length * rate)
+        return VideoInfo(count or None, rate, stream.time_base or Fraction(1, 90000))
 
 
 def read_video(
@@ -67,10 +69,12 @@ def read_video(
         UserError: no such file, no video, or too large frames; behind the frames that could be
             read: the video is broken or ends early.
     """
-    count, seconds = 0, 0.0
+    count = 0
+    seconds = 0.0
     first: Fraction | None = None
     with _opened(path, kind, max_pixels) as container:
-        reading, stream = _Reading(container), container.streams.video[0]
+        reading = _Reading(container)
+        stream = container.streams.video[0]
         rate = stream.average_rate or 25
         for frame in reading.frames():
             # Bare streams have no times.
@@ -149,6 +153,7 @@ class _Reading:
 
 @contextlib.contextmanager
 def _opened(path: Path, kind: str | None, max_pixels: int | None) -> Iterator[Any]:
+    """The open container of a video; arguments and errors are those of `read_video`."""
     # Absolute: FFmpeg takes "12:30.mp4" for an address.
     place = str(path.absolute())
     try:

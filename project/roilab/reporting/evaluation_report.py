@@ -124,26 +124,31 @@ def _term(term: float | None) -> str:
 
 def _ap_by_iou(analysis: Analysis) -> Section:
     lines = {TASK_NAMES[task]: of_task.ap_by_iou for task, of_task in analysis.tasks.items()}
-    title, x, y = "AP by IoU or OKS threshold", "IoU or OKS that a match needs", "AP, percent"
-    head = ("task", *(f"{threshold:.2f}" for threshold in IOU_THRESHOLDS))
-    plot = Plot("thresholds", plots.curves(lines, IOU_THRESHOLDS, title, x, y))
+    title = "AP by IoU or OKS threshold"
+    svg = plots.curves(
+        lines, IOU_THRESHOLDS, title, xlabel="IoU or OKS that a match needs", ylabel="AP, percent"
+    )
     text = (
         "A higher threshold asks for a more exact detection: the curve of a model that detects "
         "the objects but localizes them poorly begins high and falls early. The mean of a curve "
         "is COCO AP."
     )
+    head = ("task", *(f"{threshold:.2f}" for threshold in IOU_THRESHOLDS))
     rows = [[name, *values] for name, values in lines.items()]
-    return Section(title, text, [plot, Table(head, rows)])
+    return Section(title, text, [Plot("thresholds", svg), Table(head, rows)])
 
 
 def _images(analysis: Analysis) -> Section:
     """Plot and table of the AP of single images."""
     values = {TASK_NAMES[task]: of_task.image_ap50 for task, of_task in analysis.tasks.items()}
-    columns = [column for task in values.values() for column in (task, running_mean(task))]
+    head = ["image"]
+    columns = []
+    for name, column in values.items():
+        head += [name, f"{name}, running mean"]
+        columns += [column, running_mean(column)]
     rows: list[list[Cell]] = [
         [Path(file).name, *cells] for file, *cells in zip(analysis.images, *columns, strict=True)
     ]
-    head = ["image", *(f"{name}{of}" for name in values for of in ("", ", running mean"))]
     title = "per-image AP@0.5, running mean (not COCO AP50)"
     plot = Plot("images", plots.running_means(values, title, "percent"))
     table = Table(head, rows, folded=f"{len(rows):,} images")

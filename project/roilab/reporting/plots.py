@@ -52,12 +52,13 @@ def running_means(values: Lines, title: str, ylabel: str) -> str:
     with _figure(title, "images", ylabel, height) as (figure, axes):
         axes.set_ylim(-4, 104)
         for index, line in enumerate(values.values()):
-            count, style = np.arange(1, len(line) + 1), _style(index)
+            numbers = np.arange(1, len(line) + 1)
             means = np.array(running_mean(line), float)
             dots = np.array(line, float)
-            axes.plot(count, means, **{**style, "marker": ""})
-            style |= {"linestyle": "none", "markersize": 3, "markeredgewidth": 0}
-            axes.plot(count, dots, **style, alpha=0.5)
+            style = _style(index)
+            of_dots = {"linestyle": "none", "markersize": 3, "markeredgewidth": 0, "alpha": 0.5}
+            axes.plot(numbers, means, **{**style, "marker": ""})
+            axes.plot(numbers, dots, **{**style, **of_dots})
         return _svg(figure, values)
 
 

@@ -20,8 +20,11 @@ def statistics_page(stats: Stats) -> str:
         for name, of in stats.classes.items()
     ]
     head = ("class", "instances", "images", *SIZES, "area", "median area")
-    sides = range(min(stats.box_sides), max(stats.box_sides) + 1) if stats.box_sides else range(0)
-    boxes = {f"{2**k} to {2 ** (k + 1)}": (stats.box_sides.get(k, 0),) for k in sides}
+    boxes = {}
+    if stats.box_sides:
+        for power in range(min(stats.box_sides), max(stats.box_sides) + 1):
+            count = stats.box_sides.get(power, 0)
+            boxes[f"{2**power} to {2 ** (power + 1)}"] = (count,)
     text = (
         "By the side of a square of the same area, in pixels. COCO calls a box small below 32, "
         "medium below 96, and large from there on."
@@ -40,10 +43,10 @@ def statistics_page(stats: Stats) -> str:
     names = list(stats.classes)
     if len(names) > 1:
         # The number of images that hold both classes of a pair.
-        pairs: list[list[Cell]] = [
-            [one, *(stats.together.get((min(one, other), max(one, other)), 0) for other in names)]
-            for one in names
-        ]
+        pairs: list[list[Cell]] = []
+        for one in names:
+            sorted_pairs = [(min(one, other), max(one, other)) for other in names]
+            pairs.append([one, *(stats.together.get(pair, 0) for pair in sorted_pairs)])
         sections.append(Section("Classes in one image", (), [Table(("", *names), pairs, "heat")]))
     return to_html(", ".join(Path(file).name for file in stats.files), sections)
 

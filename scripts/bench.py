@@ -47,21 +47,30 @@ def main() -> int:
 
 def measure(benchmark: Benchmark) -> dict[str, float | str]:
     """Medians of ours and of the reference, which take turns after one call of each, and ratios."""
-    works = (benchmark.ours, benchmark.reference)
-    turns = []
-    for work in works:
+    gauge = benchmark.gauge or seconds
+    works = {"ours": benchmark.ours, "reference": benchmark.reference}
+    measures: dict[str, list[float]] = {name: [] for name in works}
+    for work in works.values():
         work()
     for index in range(benchmark.rounds):
-        order = 1 if index % 2 == 0 else -1
-        turns.append([(benchmark.gauge or seconds)(work) for work in works[::order]][::order])
-    medians = map(statistics.median, zip(*turns, strict=True))
-    a, b = (median / units for median, units in zip(medians, benchmark.work, strict=True))
-    result: dict[str, float | str] = {"ours": a, "reference": b, "unit": benchmark.unit}
-    result |= {"ratio": a / b, "speed_up": b / a, "reference_name": benchmark.reference_name}
+        names = list(works) if index % 2 == 0 else list(reversed(works))
+        for name in names:
+            measures[name].append(gauge(works[name]))
+    ours = statistics.median(measures["ours"]) / benchmark.work[0]
+    reference = statistics.median(measures["reference"]) / benchmark.work[1]
+    ratio = ours / reference
+    result: dict[str, float | str] = {
+        "ours": ours,
+        "reference": reference,
+        "unit": benchmark.unit,
+        "ratio": ratio,
+        "speed_up": reference / ours,
+        "reference_name": benchmark.reference_name,
+    }
     if benchmark.bar is not None:
         low, high = benchmark.bar
         result["bar"] = f"{low:g} to {high:g}"
-        result["bar_met"] = str(low <= a / b <= high).lower()
+        result["bar_met"] = str(low <= ratio <= high).lower()
     if benchmark.note is not None:
         result["note"] = benchmark.note()
     return result

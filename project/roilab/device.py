@@ -35,22 +35,24 @@ def dtype_of(precision: str, device: torch.device) -> torch.dtype:
     UserError for another precision, and for one that the device does not have.
     """
     key = "train.precision"
-    names = ", ".join(PRECISIONS)
     if precision not in PRECISIONS:
+        names = ", ".join(PRECISIONS)
         raise UserError("unknown precision", key=key, found=precision, expected=names)
     if precision == "float16" and device.type == "cpu":
         raise UserError("float16 needs a GPU", key=key, found=precision, expected="bfloat16")
     if precision == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.get_device_capability(device) >= (8, 0)
-        else:
-            probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-            # The processor has the instructions, and ATEN_CPU_CAPABILITY does not rule them out.
-            fast = torch.backends.cpu.get_cpu_capability().startswith("AVX512") and any(
-                getattr(torch.cpu, probe, lambda: False)() for probe in probes
-            )
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if _has_fast_bfloat16(device) else torch.float32
     return getattr(torch, precision)
+
+
+def _has_fast_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # The processor has the instructions, and ATEN_CPU_CAPABILITY does not rule them out.
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
 def memory_used() -> int:

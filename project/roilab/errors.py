@@ -118,7 +118,7 @@ _LOST_WORKER = re.compile(
 
 
 def is_lost_worker(error: BaseException) -> bool:
-    """Whether torch says that a process of a loader is gone: to whatever the main process does."""
+    """Whether torch says that a process of a loader is gone, which it may raise anywhere."""
     return _LOST_WORKER.search(str(error)) is not None
 
 

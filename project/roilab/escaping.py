@@ -45,5 +45,6 @@ def csv_cell(text: str) -> str:
 
 
 def _code(match: re.Match[str]) -> str:
+    """A control character as Python writes it: `\\x1b`, `\\u202e`."""
     number = ord(match[0])
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"

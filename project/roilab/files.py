@@ -190,4 +190,5 @@ def read_json(path: str | Path, *, what: str = "the file", **details: str | None
 def config_folder() -> Path:
     """The folder of the configs that come with RoILab: of the package, or of the checkout."""
     package = Path(__file__).parent
-    return next(p for p in (package / "configs", package.parents[1] / "configs") if p.is_dir())
+    folders = (package / "configs", package.parents[1] / "configs")
+    return next(folder for folder in folders if folder.is_dir())

@@ -248,7 +248,9 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
         image = Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise ValueError("its pixels are signed, or of 32 bits: save it with 8 or 16, unsigned")
-    return np.array((image if turn is None else image.transpose(turn)).convert("RGB"))
+    if turn is not None:
+        image = image.transpose(turn)
+    return np.array(image.convert("RGB"))
 
 
 def bits_of(path: str | Path) -> int:
@@ -292,7 +294,8 @@ def _orients_behind_pixels(image: Image.Image) -> bool:
     # Pixels come in many small pieces: steps in memory are faster than seeking each of them.
     with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
         while len(head := content[position : position + 8]) == 8:
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            length = int.from_bytes(head[:4], "big")
+            kind = head[4:]
             if kind == b"eXIf":
                 return True
             if kind in (b"tEXt", b"zTXt", b"iTXt"):
@@ -304,6 +307,7 @@ def _orients_behind_pixels(image: Image.Image) -> bool:
 
 
 def _has_end(stream: BinaryIO) -> bool:
+    """Whether a JPEG or PNG has its end marker; False for any other file."""
     stream.seek(0)
     start = stream.read(len(_PNG_START))
     size = stream.seek(0, 2)

@@ -67,7 +67,8 @@ def _of_cgroups(root: Path) -> Iterator[int]:
         # The limits of its parents apply, too. In a container, the path may be that of the host.
         group = base / place.lstrip("/")
         for folder in dict.fromkeys([group, *group.parents, base]):
-            most, used = _text(folder / limit).strip(), _text(folder / usage).strip()
+            most = _text(folder / limit).strip()
+            used = _text(folder / usage).strip()
             is_limit = most.isdigit() and used.isdigit() and int(most) <= _UNLIMITED
             if is_limit and folder.is_relative_to(base):
                 # The cache of files is freed when memory is needed.
@@ -79,6 +80,7 @@ def _of_cgroups(root: Path) -> Iterator[int]:
 
 
 def _text(path: Path) -> str:
+    """The text of a file; "" where it cannot be read."""
     with contextlib.suppress(OSError, ValueError):
         return path.read_text(encoding="utf-8")
     return ""

@@ -70,10 +70,12 @@ def decode_upload(
     except Image.DecompressionBombError as error:
         raise _too_many_pixels(shown, error, max_pixels) from error
     except UnidentifiedImageError as error:
+        kinds = (kind for start, kind in _KINDS.items() if data.startswith(start))
+        other = "a video" if container_of(data) else "something else"
         raise UserError(
             "this is no image",
             file=shown,
-            found=_kind_of(data),
+            found=next(kinds, other),
             expected=f"the content of a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
         ) from error
     except Exception as error:  # Pillow's readers raise what they like on bad content
@@ -83,14 +85,6 @@ def decode_upload(
             found=str(error) or type(error).__name__,
             expected="a whole image file",
         ) from error
-
-
-def _kind_of(data: bytes) -> str:
-    """The kind of a file that is no image, in words."""
-    for start, kind in _KINDS.items():
-        if data.startswith(start):
-            return kind
-    return "a video" if container_of(data) else "something else"
 
 
 @dataclass(frozen=True, eq=False)

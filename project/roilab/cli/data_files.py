@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from roilab import skeleton as skeletons
@@ -19,7 +20,7 @@ from roilab.curation.split import classes_in_one_part, split_images
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.image_files import header_size
-from roilab.skeleton import DEFAULT_SIGMA
+from roilab.skeleton import DEFAULT_SIGMA, Skeleton
 from roilab.text import counted
 
 # Options that change nothing in a VIA file, which keeps every attribute as it is.
@@ -77,6 +78,7 @@ def split(args: argparse.Namespace) -> int:
             via.Problem("warning", message, "give the folder that holds them", annotations.file)
         )
     problems += classes_in_one_part(labelled, chosen)
+
     declared, more = with_class_choice(annotations, data_common.rules_of(args), skeleton)
     problems += more
     for target, is_train in zip(targets, (True, False), strict=True):
@@ -135,25 +137,9 @@ def skeleton(args: argparse.Namespace) -> int:
     if args.skeleton is not None:
         proposed = skeletons.load_skeleton(args.skeleton)
     else:
-        name = args.output.stem if args.output is not None else "skeleton"
-        with working("counting points"):
-            proposed = infer_skeleton.infer_skeleton(
-                files, name, args.keypoint_attribute, args.classes
-            )
-            if not args.classes:
-                rules = data_common.rules_of(args)
-                proposed = infer_skeleton.with_classes(proposed, files, rules)
+        proposed = _inferred_skeleton(args, files)
     if args.sigmas:
-        with working("comparing points"):
-            rules = data_common.rules_of(args)
-            labelled = [via.build_instances(file, rules, proposed) for file in files]
-            sigmas = infer_skeleton.estimate_sigmas(labelled, proposed)
-        proposed = infer_skeleton.with_sigmas(proposed, sigmas)
-        for keypoint in proposed.keypoints:
-            text = "not repeated"
-            if sigma := sigmas.get(keypoint):
-                text = f"{sigma.value:.4f} from {counted(sigma.objects, 'object')}"
-            say(f"sigma of {keypoint}: {text}", file=sys.stderr)
+        proposed = _with_sigmas(args, files, proposed)
     text = json.dumps(proposed.to_dict(), indent=2) + "\n"
     if args.output is not None:
         write_whole(args.output, text)
@@ -167,7 +153,35 @@ def skeleton(args: argparse.Namespace) -> int:
     return 0
 
 
+def _inferred_skeleton(args: argparse.Namespace, files: Sequence[via.Annotations]) -> Skeleton:
+    """A skeleton of the names that points carry; without --class, of the classes with points."""
+    name = args.output.stem if args.output is not None else "skeleton"
+    with working("counting points"):
+        inferred = infer_skeleton.infer_skeleton(files, name, args.keypoint_attribute, args.classes)
+        if args.classes:
+            return inferred
+        return infer_skeleton.with_classes(inferred, files, data_common.rules_of(args))
+
+
+def _with_sigmas(
+    args: argparse.Namespace, files: Sequence[via.Annotations], proposed: Skeleton
+) -> Skeleton:
+    """The skeleton with the estimated sigmas, which are printed."""
+    with working("comparing points"):
+        rules = data_common.rules_of(args)
+        labelled = [via.build_instances(file, rules, proposed) for file in files]
+        sigmas = infer_skeleton.estimate_sigmas(labelled, proposed)
+    for keypoint in proposed.keypoints:
+        text = "not repeated"
+        if keypoint in sigmas:
+            sigma = sigmas[keypoint]
+            text = f"{sigma.value:.4f} from {counted(sigma.objects, 'object')}"
+        say(f"sigma of {keypoint}: {text}", file=sys.stderr)
+    return infer_skeleton.with_sigmas(proposed, sigmas)
+
+
 def _refuse_labels(args: argparse.Namespace) -> None:
+    """Refuse options that change nothing in a VIA file, except the class of a VIA project."""
     default = parser_of("data convert", None).get_default
     for key in _LABELS:
         is_class = key == "class_attribute"
@@ -223,7 +237,8 @@ def _write_coco(
     rules = data_common.rules_of(args)
     data, lost_parts = annotations_to_coco(annotations, rules, skeleton, size_of, progress)
     problems = list(lost_parts)
-    if lost := lost_links(annotations.categories, skeleton):
+    lost = lost_links(annotations.categories, skeleton)
+    if lost:
         message = f"not written: {counted(lost, 'link')} between keypoints, not in the skeleton"
         remedy = "give --skeleton FILE of a skeleton that has them"
         problems.append(via.Problem("note", message, remedy, annotations.file))
@@ -233,6 +248,7 @@ def _write_coco(
 
 
 def _print_table(labelled: via.LabelledSet, chosen: set[str]) -> None:
+    """Print how many images and instances are in train, whose images are `chosen`, and in val."""
     train: Counter[str] = Counter()
     val: Counter[str] = Counter()
     for image in labelled.images:

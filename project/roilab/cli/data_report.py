@@ -104,6 +104,7 @@ def draw(args: argparse.Namespace) -> int:
             loose,
             lambda text: say(f"skipped: {text}", file=sys.stderr),
         )
+
         total = len(labelled.images)
         bar = iter(progress(islice(pictures, args.limit), total=min(args.limit, total)))
         drawn = 0
@@ -111,6 +112,7 @@ def draw(args: argparse.Namespace) -> int:
             drawn += len(sheet)
             sheets += 1
             contact_sheets.save_sheet(args.output, sheets, sheet)
+
         if not drawn:
             raise UserError(
                 "no image to draw",
@@ -120,8 +122,9 @@ def draw(args: argparse.Namespace) -> int:
                 remedy="give the folder that holds the images",
             )
         say(f"{file.file}: {drawn} of {counted(total, 'image')} drawn")
-        if count := sum(map(len, loose.values())):
-            belong = counted(count, "point belongs", "points belong")
+        points = sum(map(len, loose.values()))
+        if points:
+            belong = counted(points, "point belongs", "points belong")
             say(f"  {belong} to no object: drawn as white crosses")
         if labelled.problems:
             say(f"  {data_common.count_of(labelled.problems)}: see roilab data check")
@@ -176,10 +179,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
     cells = [
         [cell if isinstance(cell, str) else f"{cell:,.0f}" for cell in row] for row in rows[:_ROWS]
     ]
-    first, *widths = (max(map(len, column)) for column in zip(head, *cells, strict=True))
+    width, *widths = (max(map(len, column)) for column in zip(head, *cells, strict=True))
     say()
     for name, *numbers in (head, *cells):
-        right = (f"{number:>{width}}" for number, width in zip(numbers, widths, strict=True))
-        say("  ".join((f"{name:<{first}}", *right)))
+        aligned = [number.rjust(size) for number, size in zip(numbers, widths, strict=True)]
+        say("  ".join([name.ljust(width), *aligned]))
     if len(rows) > _ROWS:
         say(f"... and {len(rows) - _ROWS} more")

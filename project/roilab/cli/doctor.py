@@ -68,7 +68,7 @@ def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
     """Print the state of each file of a run; returns 1 if one is damaged or gone.
 
     Args:
-        accepted: names of files to accept before; empty: all; None: none.
+        accepted: names of files to accept first; empty: all files; None: accept none.
     """
     from roilab.cli.console import say, with_options
     from roilab.engine.lock import locked
@@ -78,7 +78,10 @@ def verify_folder(folder: Path, accepted: Sequence[str] | None) -> int:
 
     if accepted is not None:
         with locked(Run(folder).lock_file):
-            accept(folder, accepted or [s.name for s in verify_run(folder) if s.name != RECORD])
+            names = list(accepted)
+            if not names:
+                names = [state.name for state in verify_run(folder) if state.name != RECORD]
+            accept(folder, names)
     states = verify_run(folder)
     for state in states:
         say(f"{one_line(state.name):<30}{state.kind}")

@@ -20,7 +20,7 @@ and category ids of the annotation file.
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation, GroundTruth
-from roilab.evaluation.analysis import analyze
+from roilab.evaluation.analysis import Analysis, analyze
 from roilab.evaluation.bootstrap import compare_detections
 from roilab.files import write_whole
 from roilab.inference import rendering
@@ -82,10 +82,10 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     dataset = prepare(cfg, training=False).val
     check_meaning(run, dataset)
     model = load_model(run, cfg)
-    about = [f"{run.weights} on {dataset.summary()}"]
+    about = [f"{run.weights} on {dataset.summary()}"]  # sentences, also for the page
     say(about[0])
-    truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
-    if note := limits_note(cfg, dataset):
+    note = limits_note(cfg, dataset)
+    if note:
         about.append(note)
         say(note)
 
@@ -102,8 +102,9 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     say(ap_table(evaluation.results))
     if note:
         say(note)
+    truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
+    tasks = list(evaluation.results)
     if args.fast:
-        tasks = list(evaluation.results)
         costs = compare_detections(truth, evaluation.detections, exact.detections, tasks)
         for task, cost in costs.items():
             say(
@@ -116,11 +117,22 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
             f"{dataset.area_source}"
         )
         say(about[-1])
-    analysis = analyze(truth, evaluation.detections, list(evaluation.results), args.score)
+    analysis = analyze(truth, evaluation.detections, tasks, args.score)
     say(f"\n{analysis_text(analysis)}\n")
     write_results(args, run, evaluation, dataset)
-    if args.html is None and args.pictures is None:
-        return
+    if args.html is not None or args.pictures is not None:
+        write_pictures(args, run, evaluation, dataset, analysis, about)
+
+
+def write_pictures(
+    args: argparse.Namespace,
+    run: Run,
+    evaluation: Evaluation,
+    dataset: DetectionDataset,
+    analysis: Analysis,
+    about: Sequence[str],
+) -> None:
+    """Write the page and the pictures of the options, with annotations beside predictions."""
     rows = rendering.rows_by_image(evaluation.detections, args.score)
 
     def draw(record: Mapping[str, Any]) -> Picture:
@@ -130,11 +142,11 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     if args.html is not None:
         title = f"{run.folder.resolve().name}: {run.weights.name}"
         records = sorted(dataset.records, key=lambda record: record["image_id"])
-        pictures = {}
-        for at in analysis.worst_images(WORST_PICTURES):
-            picture = Image.fromarray(draw(records[at]))
+        pictures = {}  # by the place of the image among these
+        for place in analysis.worst_images(WORST_PICTURES):
+            picture = Image.fromarray(draw(records[place]))
             picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            pictures[at] = rendering.jpeg(np.array(picture), rendering.PAGE_QUALITY)
+            pictures[place] = rendering.jpeg(np.array(picture), rendering.PAGE_QUALITY)
         page = evaluation_page(title, about, evaluation.results, analysis, pictures)
         write_whole(args.html, page)
         say(f"page: {args.html}")
@@ -153,7 +165,8 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, run: Run) -> None:
     Raises:
         UserError: there are --images without --data, and the run's data are no files.
     """
-    if "files" not in cfg.data.val and (args.data or args.images) is not None:
+    is_replaced = args.data is not None or args.images is not None
+    if "files" not in cfg.data.val and is_replaced:
         if args.data is None:
             raise UserError(
                 "the run's data are registered, and have no folder of images",
@@ -178,8 +191,9 @@ def write_results(
     args: argparse.Namespace, run: Run, evaluation: Evaluation, dataset: DetectionDataset
 ) -> None:
     """Write the AP and the detections, and print where they are."""
-    final = run.weights.name == FINAL  # an interrupted training has no result yet
-    if final and not (args.overrides or args.weights or args.data or args.images or args.fast):
+    is_final = run.weights.name == FINAL  # an interrupted training has no result yet
+    is_other = args.overrides or args.weights or args.data or args.images or args.fast
+    if is_final and not is_other:
         with locked(run.lock_file):
             run.write_evaluation(evaluation, dataset.coco_ids)
         say(f"written to {run.results_file}")

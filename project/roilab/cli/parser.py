@@ -56,11 +56,12 @@ class Parser(argparse.ArgumentParser):
             if isinstance(argument, str):
                 group = self.add_argument_group(argument)
                 continue
-            (name, *values) = argument[0].split()
-            text = argument[1]
-            options = {**argument[2]}
+            usage, text, options = argument
+            name, *values = usage.split()
+            options = dict(options)
             place = group
-            if (one_of := options.pop("one_of", None)) is not None:
+            one_of = options.pop("one_of", None)
+            if one_of is not None:
                 required = options.pop("required", False)
                 if one_of not in alternatives:
                     alternatives[one_of] = self.add_mutually_exclusive_group(required=required)

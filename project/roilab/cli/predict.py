@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
-    """Predict, write, and print the counts; returns the exit status."""
+    """Check the outputs, and predict; returns the exit status, also after a signal."""
     plan = OutputPlan(
         source=source,
         folder=args.output,
@@ -98,6 +98,7 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
 
 
 def _predict_until(args: argparse.Namespace, plan: OutputPlan, runs: list[Run], stop: Stop) -> int:
+    """Predict, write and print until the end or a signal; returns the exit status."""
     memory = args.max_memory
     with stop.at_once():
         predictors = [
@@ -140,8 +141,10 @@ def _process(
     Raises:
         UserError: nothing can be read, or a file cannot be written.
     """
-    source, gate = plan.source, LargeItemGate()
-    total = min((n for n in (source.count, args.limit) if n is not None), default=None)
+    source = plan.source
+    gate = LargeItemGate()
+    limits = [limit for limit in (source.count, args.limit) if limit is not None]
+    total = min(limits, default=None)
     unit = "image"
     track = None
     if source.video is not None:

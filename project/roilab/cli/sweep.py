@@ -10,6 +10,7 @@ that are done, continues those that were interrupted, and repeats those that fai
 an arm of each value. `roilab sweep report` compares what a sweep has finished so far.
 """
 
+import contextlib
 import re
 import shlex
 import sys
@@ -69,10 +70,12 @@ def main(arguments: list[str]) -> int:
         Console().print(Display(sweep, {trial: state_of(trial) for trial in trials}).table())
         say(f"{len(open_trials)} of {len(trials)} would be trained")
         return 0
+
     command = shlex.join(["roilab", "sweep", *arguments])
     sweep, commands = save_sweep(sweep, command, args.output)
     states = {trial: state_of(trial) for trial in plan_trials(sweep, args.output)}
-    report, display = Report(sweep, commands), Display(sweep, states)
+    report = Report(sweep, commands)
+    display = Display(sweep, states)
 
     def on_update(trial: Trial, state: State) -> None:
         display.update(trial, state)
@@ -90,11 +93,11 @@ def main(arguments: list[str]) -> int:
         # Whatever ends this process, such as a batch system or a closed terminal, also ends the
         # trainings.
         with on_signals(end), display:
-            for trials in filter(None, (first, second)):
+            for group in filter(None, (first, second)):
                 if args.slurm:
-                    run_on_cluster(trials, TRAIN, args.output / "jobs", parameters, **options)
+                    run_on_cluster(group, TRAIN, args.output / "jobs", parameters, **options)
                 else:
-                    run_here(trials, TRAIN, training_slots(args.jobs), **options)
+                    run_here(group, TRAIN, training_slots(args.jobs), **options)
     except KeyboardInterrupt:
         say("what was trained is saved; the same command continues", file=sys.stderr)
         raise
@@ -123,12 +126,10 @@ def main_report(arguments: list[str]) -> int:
 def parameter(text: str) -> tuple[str, Any]:
     """`key=value` of an executor, a number or a truth value where it looks like one."""
     key, equals, value = text.partition("=")
-    try:
+    with contextlib.suppress(yaml.YAMLError):
         if equals and key:
-            # YAML takes 2:30 for 150.
-            return key, value if re.fullmatch(r"[\d:]+:[\d:]+", value) else yaml.safe_load(value)
-    except yaml.YAMLError:
-        pass
+            is_time = re.fullmatch(r"[\d:]+:[\d:]+", value)  # YAML takes 2:30 for 150
+            return key, value if is_time else yaml.safe_load(value)
     raise UserError("a parameter cannot be read", key="--slurm", found=text, expected="key=value")
 
 
@@ -175,9 +176,9 @@ class Display:
             values = logged_values(trial)
             total = trial.arm.max_iter
             iterations = iterations_of(values)
+            value = values.get(self.metric)
             seconds = values.get("time")
             eta = ""
-            value = values.get(self.metric)
             if state.kind == "training" and seconds and total:
                 eta = str(timedelta(seconds=round(seconds * (total - iterations))))
             table.add_row(

@@ -35,7 +35,8 @@ def work(args: argparse.Namespace) -> None:
     setup = prepare(cfg, training=not args.eval_only)
     if args.replay:
         for number, losses in enumerate(replay(setup, args.replay)):
-            say(f"batch {number}: {', '.join(f'{k} {v:g}' for k, v in losses.items())}")
+            values = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+            say(f"batch {number}: {values}")
         return
     if args.eval_only:
         results = evaluate_weights(setup)
@@ -49,7 +50,8 @@ def work(args: argparse.Namespace) -> None:
         results = train(setup, resume=args.resume, source=source, allow_changed_data=changed)
     if results:
         say(ap_table(results))
-        if note := limits_note(cfg, setup.val):
+        note = limits_note(cfg, setup.val)
+        if note:
             say(f"\n{note}")
         say(f"\nrun folder: {cfg.train.output_dir}")
 

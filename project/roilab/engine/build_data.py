@@ -129,12 +129,8 @@ def has_head(heads: DictConfig, task: str) -> bool:
 
 def tasks_of(heads: DictConfig) -> list[str]:
     """The tasks of a model with these RoI heads: bbox, and segm and keypoints where it has them."""
-    tasks = ["bbox"]
-    if has_head(heads, "mask"):
-        tasks.append("segm")
-    if has_head(heads, "keypoint"):
-        tasks.append("keypoints")
-    return tasks
+    tasks = {"segm": "mask", "keypoints": "keypoint"}
+    return ["bbox", *(task for task, head in tasks.items() if has_head(heads, head))]
 
 
 def annotations_for(model: DictConfig) -> dict[str, bool]:

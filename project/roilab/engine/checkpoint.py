@@ -152,16 +152,9 @@ def _refuse_differences(
 
     names: list[str] = []
     lines = []
-    for kind, differing in (
-        ("missing", missing),
-        ("not in the model", unexpected),
-        ("of another shape", shapes),
-    ):
-        refused = sorted(
-            name
-            for name in differing
-            if not any(fnmatchcase(name, pattern) for pattern in may_differ)
-        )
+    kinds = {"missing": missing, "not in the model": unexpected, "of another shape": shapes}
+    for kind, differing in kinds.items():
+        refused = [n for n in sorted(differing) if not any(fnmatchcase(n, p) for p in may_differ)]
         if refused:
             lines.append(f"{len(refused)} {kind}: {first_of(list(map(text_of, refused)), _SHOWN)}")
             names += refused
@@ -205,12 +198,11 @@ def patterns_of(names: Iterable[str], others: Iterable[str]) -> list[str]:
         return list(itertools.accumulate(name.split(".")[:-1], "{}.{}".format))
 
     shared = {module for name in others for module in modules(name)}
-
-    def pattern(name: str) -> str:
-        """The outermost module that has none of the others, or else the name itself."""
-        return next((f"{module}.*" for module in modules(name) if module not in shared), name)
-
-    return sorted(set(map(pattern, names)))
+    patterns = {
+        next((f"{module}.*" for module in modules(name) if module not in shared), name)
+        for name in names
+    }
+    return sorted(patterns)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -50,6 +50,4 @@ class MovingAverage:
 
     def load_state_dict(self, state: dict) -> None:
         self.steps = state["steps"]
-        self.weights = {
-            name: state["weights"][name].to(old.device) for name, old in self.weights.items()
-        }
+        self.weights = {n: state["weights"][n].to(old.device) for n, old in self.weights.items()}

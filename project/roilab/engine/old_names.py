@@ -10,9 +10,15 @@ from typing import Any
 # Full name of a target that moved or was renamed -> its name today.
 TARGETS: Mapping[str, str] = {"roilab.data.dataset.load": "roilab.data.dataset.load_dataset"}
 # Layout 1 had the rules of the labels beside the other keys of `data` and of both splits.
-RULES = tuple(
-    "class_attribute class_map default_class keypoint_attribute instance_attribute "
-    "visibility_attribute unlabelled keypoint_vertices".split()
+RULES = (
+    "class_attribute",
+    "class_map",
+    "default_class",
+    "keypoint_attribute",
+    "instance_attribute",
+    "visibility_attribute",
+    "unlabelled",
+    "keypoint_vertices",
 )
 # Layout 1 had in `dataloader.train` which annotations are loaded; they follow from the model now.
 LOADED = ("masks", "keypoints", "bitmaps")

@@ -371,11 +371,8 @@ class TrainingLoop:
             if self.main:
                 self.storage.put_scalars(**numbers, smoothing_hint=False)
             self._note_best(metrics)
-            shown = [
-                f"{name} {value:.4g}"
-                for name, value in numbers.items()
-                if name.endswith(("/AP", "_total_loss"))
-            ]
+            ends = ("/AP", "_total_loss")
+            shown = [f"{name} {v:.4g}" for name, v in numbers.items() if name.endswith(ends)]
             log.info("after iteration %d: %s", self.state.iteration, ", ".join(shown))
 
     def _validate(self) -> tuple[Evaluation, Losses]:

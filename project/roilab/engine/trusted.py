@@ -42,10 +42,11 @@ _DATA = ("roilab.data.dataset.load_dataset", "roilab.data.from_catalog.from_cata
 _DATA_KEYS = ("data.train", "data.val")
 _REGISTER = "register"  # the argument of `from_catalog` that is a Python file, which it runs
 # Packages whose names are no user's own parts.
-_OTHERS = sys.stdlib_module_names | set(
+_PACKAGES = (
     "cv2 detectron2 fvcore hydra iopath numpy omegaconf PIL pycocotools roilab scipy torch "
-    "torchvision yaml".split()
+    "torchvision yaml"
 )
+_OTHERS = sys.stdlib_module_names | set(_PACKAGES.split())
 _INTERPOLATION = re.compile(r"(?<!\\)(\\\\)*\$\{")  # a part that OmegaConf would replace
 _SHOWN = 8  # how many names a message lists
 # A config has some hundred values, most of them class names.

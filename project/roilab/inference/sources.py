@@ -57,9 +57,9 @@ class Source:
     """
 
     frames: Callable[..., Iterator[Frame | UserError]]
-    inputs: tuple[Path, ...]
-    folder: Path | None
-    count: int | None
+    inputs: tuple[Path, ...] = ()
+    folder: Path | None = None
+    count: int | None = None
     video: str | None = None
     rate: Fraction | None = None
     tick: Fraction = Fraction(1, 90000)
@@ -171,13 +171,7 @@ def _webcam(name: str) -> Source:
         raise UserError("no such webcam", key="input", found=name, expected="webcam:0")
     number = int(digits)
     check_webcam(number)
-    return Source(
-        frames=lambda _=None: _numbered(name, read_webcam(number)),
-        inputs=(),
-        folder=None,
-        count=None,
-        video="webcam",
-    )
+    return Source(lambda _=None: _numbered(name, read_webcam(number)), video="webcam")
 
 
 def _numbered(name: str, pictures: Iterable[tuple[Picture, float]]) -> Iterator[Frame | UserError]:

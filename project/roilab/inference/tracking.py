@@ -101,7 +101,8 @@ class Tracker:
         frames = np.array([self._frame - track.frame for track in tracks])
         moved = np.array([track.velocity for track in tracks]) * frames[:, None]
         boxes = np.array([track.box for track in tracks]) + np.tile(moved, 2)
-        similarity = _iou(prediction.boxes, boxes)
+        detected = Boxes(torch.from_numpy(prediction.boxes.astype(float)))
+        similarity = pairwise_iou(detected, Boxes(torch.from_numpy(boxes))).numpy()
         if len(self.sigmas):
             places = np.array([track.keypoints for track in tracks])
             places[..., :2] += moved[:, None]
@@ -122,12 +123,6 @@ class Tracker:
 
 def _centre(box: Array) -> Array:
     return (box[:2] + box[2:]) / 2
-
-
-def _iou(one: Array, other: Array) -> Array:
-    """N x M, of boxes (N, 4) and (M, 4)."""
-    pair = (Boxes(torch.from_numpy(boxes.astype(float))) for boxes in (one, other))
-    return pairwise_iou(*pair).numpy()
 
 
 def _area(boxes: Array) -> Array:

@@ -29,14 +29,8 @@ from roilab.sweep.state import OnUpdate, State, load_record, save_record, state_
 # Files of a run whose weights another arm evaluates, the config last: with it, the folder is a run
 # that can be resumed.
 _COPIED = (
-    "metrics.json",
-    "model_final.pth",
-    "last_checkpoint",
-    "classes.json",
-    "category_ids.json",
-    "skeleton.json",
-    "run.json",
-    "config.yaml",
+    "metrics.json model_final.pth last_checkpoint classes.json category_ids.json skeleton.json "
+    "run.json config.yaml"
 )
 LOG = "stdout.txt"
 LOCK = ".lock"
@@ -221,7 +215,7 @@ def _copy_weights(trial: Trial, source: Path) -> None:
             remedy="train that arm first, as the same command does; if its weights were deleted, "
             f"delete {source}",
         )
-    for name in _COPIED:
+    for name in _COPIED.split():
         if (source / name).is_file():
             shutil.copy(source / name, trial.folder / name)
 

@@ -34,15 +34,9 @@ _NEVER = re.compile(
 )
 # Reasons that add nothing to the state and the exit status; a signal that ends a script is a
 # JobLaunchFailure.
-_USUAL = {
-    "BeginTime",
-    "JobArrayTaskLimit",
-    "JobLaunchFailure",
-    "NonZeroExitCode",
-    "None",
-    "Priority",
-    "Resources",
-}
+_USUAL = re.compile(
+    "BeginTime|JobArrayTaskLimit|JobLaunchFailure|NonZeroExitCode|None|Priority|Resources"
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class JobStatus:
     def text(self) -> str:
         """The state in few words, such as `CANCELLED, SIGTERM`."""
         parts = [self.state or "gone from SLURM's list"]
-        if self.reason not in _USUAL:
+        if not _USUAL.fullmatch(self.reason):
             parts.append(self.reason)
         if self.signal:
             parts.append(signal_name(self.signal))

@@ -88,7 +88,7 @@ def rename_arguments(text: str, keys: Mapping[str, str], write: Callable[[str, A
     Args:
         text: a message or remedy, with arguments as `argument` writes them.
         keys: argument -> its key in a config, or its option on the command line.
-        write: returns such a key or option with a value.
+        write: returns such a key or option with a value; after a ValueError the argument stays.
     """
 
     def rename(match: re.Match[str]) -> str:
@@ -97,10 +97,9 @@ def rename_arguments(text: str, keys: Mapping[str, str], write: Callable[[str, A
             return match[0]
         is_json = text[0] in '"{[' or text in _WORDS
         try:
-            value = json.loads(text) if is_json else text
+            return write(keys[name], json.loads(text) if is_json else text)
         except ValueError:
             return match[0]
-        return write(keys[name], value)
 
     return _ARGUMENT.sub(rename, text)
 

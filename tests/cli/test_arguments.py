@@ -189,6 +189,14 @@ def test_messages_have_options_in_place_of_parameters(
     assert PrintableRecord("log", 0, "", 0, "%s", (text,), None).getMessage() == printed
 
 
+@pytest.mark.parametrize("name", ["run=null", "resume=false", "max_memory=much", "seeds=[1, 2]"])
+def test_a_name_that_looks_like_an_argument_stays(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_error(UserError("wrong", found=f"car, {name}"))
+    assert capsys.readouterr().err == f"error: wrong\n  found:    car, {name}\n"
+
+
 def test_warnings_are_called_so_before_there_is_a_log() -> None:
     code = """
 from roilab.cli.console import set_up

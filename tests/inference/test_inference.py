@@ -96,7 +96,8 @@ def test_an_unknown_order_of_channels_is_refused() -> None:
 
 
 def test_no_two_pictures_have_one_name() -> None:
-    files = ["a.jpg", "a.png", "A.bmp", "a.png.jpg", "overview.png", "B.tif", "b.tif"]
+    files = ["a.jpg", "a.png", "A.bmp", "a.png.jpg", "overview.png", "x/plain", "y/plain"]
+    files += ["overview", "B.tif", "b.tif"]
     names = picture_names([Path(name) for name in files])
     assert (names[0], names[-2]) == ("a.jpg", "B.jpg")
     assert len({name.lower() for name in [*names, "overview.jpg"]}) == len(files) + 1

@@ -65,7 +65,9 @@ def show_config(file: Path, overrides: list[str], key: str | None) -> int:
             found=str(error).splitlines()[0],
         ) from error
     except UserError as error:
-        raise error if error.file else error.replace(file=file) from error
+        if error.file:
+            raise
+        raise error.replace(file=file) from error
     if key is not None:
         data = part(data, key, file)
     if isinstance(data, dict | list):

@@ -76,17 +76,24 @@ def set_up() -> None:
 
 
 def option(name: str, value: Any) -> str:
-    """An option with its values, quoted for a shell; an option without values for True."""
+    """An option with its values, quoted for a shell; an option without values for True.
+
+    Raises:
+        ValueError: no option has such a value, as it may stand in a name from a file.
+    """
     if value in (True, "true"):
         return name
-    if name == "--max-memory":  # bytes, in gigabytes
+    if name == "--max-memory" and isinstance(value, str):  # bytes, in gigabytes
         return f"{name} {math.ceil(int(value) / 1e9)}"
     if isinstance(value, Mapping):
         value = [f"{key}={'' if part is None else part}" for key, part in value.items()]
-    values = [shlex.quote(part) for part in ([value] if isinstance(value, str) else value)]
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(part, str) for part in values):
+        raise ValueError(f"{name} does not take {value}")
+    quoted = [shlex.quote(part) for part in values]
     if name in _REPEATED:
-        return " ".join(f"{name} {part}" for part in values)
-    return " ".join((name, *values))
+        return " ".join(f"{name} {part}" for part in quoted)
+    return " ".join((name, *quoted))
 
 
 def with_options(text: str, options: Mapping[str, str] = OPTIONS) -> str:

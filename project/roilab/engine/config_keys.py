@@ -163,8 +163,9 @@ def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
     result = {name: f"{key}.{name}" for name in (*_arguments_of_node(node), *map(str, node))}
     values = {name: node._get_node(name) for name in map(str, node)}
     for name, value in values.items():
+        # A reference to a key that does not exist is refused when the node is built.
         source = _source(value)
-        if source is not None:  # else a reference that leads nowhere is refused by the build
+        if source is not None:
             result[name] = source._get_full_key(None)
             values[name] = source
     for name, value in values.items():

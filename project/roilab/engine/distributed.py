@@ -151,7 +151,7 @@ def _run_all(processes: Sequence[BaseProcess], saved: Callable[[], str]) -> None
 
 
 def _failure(statuses: Sequence[int | None], saved: Callable[[], str]) -> BaseException:
-    """The exception for processes with these exit statuses; None: it did not end by itself."""
+    """The exception to raise after the exit statuses of all processes; None is of a killed one."""
     for status in statuses:
         if status and status > 0 and status != _CUT_OFF and not _end_signal(status):
             return SystemExit(status)  # the process has reported why

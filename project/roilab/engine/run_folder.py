@@ -169,11 +169,9 @@ class Run:
         if not run_record.optional_exists(path):
             return []
         remedy = _remedy_of_deletion(path)
-        content = run_record.read_verified(path, what=what)
+        text = decode(run_record.read_verified(path, what=what), path, what=what, remedy=remedy)
         lines = []
-        for number, line in enumerate(
-            decode(content, path, what=what, remedy=remedy).splitlines(), 1
-        ):
+        for number, line in enumerate(text.splitlines(), 1):
             try:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:

@@ -209,7 +209,8 @@ def bounded_inference(
             try:
                 bound.check_masks(len(instances), width, height)
             except NotEnoughMemory as error:
-                file = inputs.get("file_name")
-                raise (error if file is None else error.replace(file=file)) from error
+                if "file_name" not in inputs:
+                    raise
+                raise error.replace(file=inputs["file_name"]) from error
         with autocast_of(model):
             yield detector_postprocess(instances, height, width)

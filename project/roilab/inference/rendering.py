@@ -192,8 +192,10 @@ def picture_names(files: Sequence[Path]) -> list[str]:
     names = []
     for file in files:
         name = f"{file.stem}.jpg"
+        if name.lower() in used:
+            name = f"{file.name}.jpg"
         while name.lower() in used:
-            name = f"{file.name}.jpg" if name == f"{file.stem}.jpg" else f"_{name}"
+            name = f"_{name}"
         used.add(name.lower())
         names.append(name)
     return names

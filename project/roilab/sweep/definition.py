@@ -121,7 +121,7 @@ def _from_dict(file: Path, data: Any) -> Sweep:
         key = f"sweep.arms.{name}"
         if isinstance(setting, str):  # a config of its own
             start = setting
-            own = {}
+            own: dict[str, Any] = {}
         else:
             start = _kind(file, "sweep.base", data.get("base"), str, "the path of a config")
             own = dict(_dict(file, key, setting))

@@ -59,14 +59,9 @@ def measure(benchmark: Benchmark) -> dict[str, float | str]:
     ours = statistics.median(measures["ours"]) / benchmark.work[0]
     reference = statistics.median(measures["reference"]) / benchmark.work[1]
     ratio = ours / reference
-    result: dict[str, float | str] = {
-        "ours": ours,
-        "reference": reference,
-        "unit": benchmark.unit,
-        "ratio": ratio,
-        "speed_up": reference / ours,
-        "reference_name": benchmark.reference_name,
-    }
+    result: dict[str, float | str] = {"ours": ours, "reference": reference, "unit": benchmark.unit}
+    result |= {"ratio": ratio, "speed_up": reference / ours}
+    result["reference_name"] = benchmark.reference_name
     if benchmark.bar is not None:
         low, high = benchmark.bar
         result["bar"] = f"{low:g} to {high:g}"

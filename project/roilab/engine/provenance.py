@@ -201,10 +201,6 @@ def data_changes(
     """The changes of a data set that affect a training, or if there are none, those that do not.
 
     Times are among the latter, since copies may have other ones.
-
-    Args:
-        before, now: fingerprints of `data_fingerprint`.
-        data: the data set as it is now.
     """
     changes = []
     harmless = []

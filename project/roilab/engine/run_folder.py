@@ -148,9 +148,8 @@ class Run:
             raise UserError(f"{what} are gone", file=path, remedy=remedy)
         if not self.category_ids_file.is_file():
             ids = CocoIds(ids.images, tuple(range(1, len(ids.categories) + 1)))
-        check: Check = stored_results.problem_of_rows
-        if run_record.is_as_written(path):  # checking masks takes long
-            check = _no_problem
+        # Checking masks takes long.
+        check = None if run_record.is_as_written(path) else stored_results.problem_of_rows
         rows = _read_json(path, what, check, expected=stored_results.ROWS, remedy=remedy)
         try:
             return ids.from_file(rows)
@@ -220,24 +219,24 @@ class Run:
         path = self.skeleton_file
         if not run_record.optional_exists(path):
             return None
-        return skeletons.from_dict(_read_json(path, "the skeleton file", _no_problem), file=path)
+        return skeletons.from_dict(_read_json(path, "the skeleton file"), file=path)
 
 
 def _read_json(
-    path: Path, what: str, check: Check, expected: str | None = None, remedy: str | None = None
+    path: Path,
+    what: str,
+    check: Check | None = None,
+    expected: str | None = None,
+    remedy: str | None = None,
 ) -> Any:
     """The content of a file that is as its digest says, if it has one, and passes the check."""
     content = run_record.read_verified(path, what=what, remedy=remedy)
     data = parse_json(content, path, what=what, expected=expected, remedy=remedy)
-    problem = check(data)
+    problem = check(data) if check is not None else ""
     if problem:
         message = f"{what}: the file is damaged"
         raise UserError(message, file=path, found=problem, expected=expected, remedy=remedy)
     return data
-
-
-def _no_problem(_: Any) -> str:
-    return ""
 
 
 def _are_metrics(values: Any) -> bool:

@@ -53,10 +53,9 @@ def _warm_up(
         message = "this is not a number of iterations"
         expected = "a whole number from 0, or null for a tenth of the run"
         raise UserError(message, key="warmup_iters", found=warmup_iters, expected=expected)
-    share = min(1.0, warmup_iters / max_iter)  # of the run
-    return WarmupParamScheduler(
-        scheduler, warmup_factor=0.001, warmup_length=share, warmup_method="linear"
-    )
+    share_of_run = min(1.0, warmup_iters / max_iter)
+    # From a thousandth of the rate.
+    return WarmupParamScheduler(scheduler, 0.001, share_of_run, "linear")
 
 
 def peak_learning_rate(multiplier: Callable[[float], float], max_iter: int) -> tuple[float, int]:

@@ -9,6 +9,7 @@ import pytest
 
 from roilab import files
 from roilab.engine import checkpoint
+from roilab.engine.provenance import ConfigSource, write_provenance
 from roilab.engine.run_folder import Run, find_runs, open_run
 from roilab.engine.run_record import LAYOUT
 from roilab.errors import UserError
@@ -172,3 +173,12 @@ def test_category_ids_are_those_of_the_training_file(folder: Path) -> None:
     assert run.category_ids() == (500, 3)
     run.category_ids_file.unlink()
     assert run.category_ids() == (1, 2)
+
+
+def test_a_config_may_import_what_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "c.py"
+    file.write_text("try:\n    from .local import x\nexcept ImportError:\n    x = 1\n")
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    write_provenance(run, ConfigSource(file), seed=0)
+    assert [path.name for path in (run.folder / "source").iterdir()] == ["c.py"]

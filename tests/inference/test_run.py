@@ -14,7 +14,7 @@ from roilab import skeleton as skeletons
 from roilab.data.dataset import load_dataset
 from roilab.engine import config
 from roilab.engine.checkpoint import read_checkpoint, save_atomically
-from roilab.engine.load_run import check_meaning, load_run
+from roilab.engine.load_run import check_meaning, load_run, load_run_config
 from roilab.engine.run_folder import Run, open_run
 from roilab.errors import UserError
 from roilab.evaluation import predict
@@ -116,6 +116,13 @@ def test_weights_cut_short_and_a_folder_without_any(own_run: Run) -> None:
     own_run.weights.unlink()
     with pytest.raises(UserError, match=r"no model_final\.pth"):
         open_run(own_run.folder)
+
+
+def test_data_of_a_run_are_those_of_its_splits(tiny_run: Run) -> None:
+    cfg = load_run_config(tiny_run, ["data.val={images: elsewhere}"])
+    assert cfg.data.val.images == "elsewhere"
+    with pytest.raises(UserError, match=r"splits(.|\n)*data\.val\.skeleton"):
+        load_run_config(tiny_run, ["data.skeleton=coco_person"])
 
 
 def test_data_must_mean_what_the_model_means(

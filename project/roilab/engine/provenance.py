@@ -132,7 +132,7 @@ def _copy_source(config_file: Path, folder: Path) -> None:
             # The only relative form of an import that Detectron2 allows in a lazy config.
             if isinstance(node, ast.ImportFrom) and node.level and node.module:
                 path = file.parents[node.level - 1] / f"{node.module.replace('.', '/')}.py"
-                if path not in files:
+                if path.is_file() and path not in files:  # a config may go on without it
                     files.append(path)
     root = Path(os.path.commonpath([file.parent for file in files]))
     with part_of_folder(folder) as copy:

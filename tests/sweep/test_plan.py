@@ -102,6 +102,7 @@ def test_several_values_make_arms_of_any_file(file: Path) -> None:
         ('"plain": {}', '"plain": {"weights_of": 3}', r"plain\.weights_of"),
         ('"train.max_iter": 5', '"train.seed": 5', "seeds=5"),
         ('"other":', '"plots":', "a folder of the report"),
+        ('"other":', '"report.html":', "a folder of the report"),
         ('"other":', '"Plain":', "different names"),
         ('["segm/AP"]', '["mask/AP"]', "no such metric"),
         ('rows={"RoI Pool"', 'rows={"RoIPool"', r"rows\.RoIPool"),

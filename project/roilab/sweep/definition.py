@@ -27,8 +27,8 @@ from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
 _KEYS = ("base", "overrides", "arms", "baseline", "seeds", "metrics", "published")
 # The metrics that are compared where a sweep names none.
 _METRICS = tuple(f"{task}/{name}" for task in TASK_NAMES for name in ("AP", "AP50", "AP75"))
-# Folders of a sweep beside those of its arms.
-_RESERVED = ("plots", "pictures", "jobs")
+# In the folder of a sweep, beside the folders of its arms and the files of its report.
+_RESERVED = ("plots", "pictures", "jobs", "sweep.json")
 # Keys that differ from trial to trial, and the parameters of a sweep that set them.
 _OF_TRIAL = {"train.seed": "seeds", "train.output_dir": "output"}
 
@@ -204,7 +204,7 @@ def _checked(sweep: Sweep) -> Sweep:
         if not folder.strip("._") or folders.count(folder) > 1:
             message = "the arms need different names, or an override several values: key=a,b"
             raise _wrong(sweep, "arms", message, arm.name)
-        if folder in _RESERVED:
+        if folder in _RESERVED or folder.startswith("report."):
             raise _wrong(sweep, "arms", "an arm would have a folder of the report", arm.name)
         _check_arm(sweep, arm)
     known = {f"{task}/{metric}" for task in TASK_NAMES for metric in METRICS}

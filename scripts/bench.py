@@ -73,7 +73,8 @@ def measure(benchmark: Benchmark) -> dict[str, float | str]:
 
 def row(name: str, result: dict[str, float | str]) -> str:
     """One line of the table."""
-    ours, reference = (amount(float(result[key]), result["unit"]) for key in ("ours", "reference"))
+    ours = amount(float(result["ours"]), result["unit"])
+    reference = amount(float(result["reference"]), result["unit"])
     line = f"{name:<20}{ours:>14}{reference:>14}  {result['ratio']:.3f} of"
     line += f" {result['reference_name']}"
     if "bar" in result:

@@ -180,8 +180,9 @@ def pip(what: str, *arguments: str) -> None:
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
         )
         # A running clock on a terminal, a line every half minute elsewhere.
-        clock = ("\r  {}: {:.0f} s ...", "", 0.5), ("  {}: {:.0f} s, still going", "\n", 30)
-        line, end, period = clock[0 if sys.stdout.isatty() else 1]
+        line, end, period = "  {}: {:.0f} s, still going", "\n", 30
+        if sys.stdout.isatty():
+            line, end, period = "\r  {}: {:.0f} s ...", "", 0.5
         try:
             while process.poll() is None:
                 try:

@@ -17,7 +17,7 @@ from typing import IO, Any, NoReturn
 
 from roilab.errors import UserError
 
-_START = 200  # bytes of its name that a file has while it is written
+_START = 200  # bytes of its name that the name of an unfinished file begins with
 _PART = re.compile(r"\..+\.(\d+)\.part", re.DOTALL)  # such a file, and the process that writes it
 _OLD = 3600  # seconds
 

@@ -25,9 +25,9 @@ RULES = via.LabelRules(class_attribute="class")
 def via_read(folder: Path, images: int = 10_000) -> Benchmark:
     """Reading and labelling 100,000 polygons, against parsing the JSON: the least it can take."""
     path = write_polygons(folder / "project.json", images)
-    polygons, expected = sum(len(image.instances) for image in read(path).images), images * REGIONS
-    if polygons != expected:
-        raise UserError("polygons are lost", found=polygons, expected=expected)
+    polygons = sum(len(image.instances) for image in read(path).images)
+    if polygons != images * REGIONS:
+        raise UserError("polygons are lost", found=polygons, expected=images * REGIONS)
     works = partial(read, path), lambda: json.loads(path.read_text(encoding="utf-8"))
     return Benchmark("json.loads", *works, rounds=5, bar=(0, 6))
 

@@ -5,7 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from roilab import skeleton as skeletons
 from roilab import via
@@ -24,10 +24,7 @@ from roilab.skeleton import DEFAULT_SIGMA, Skeleton
 from roilab.text import counted
 
 # Options that change nothing in a VIA file, which keeps every attribute as it is.
-_LABELS = (
-    *("class_map", "default_class", "skeleton", "keypoint_attribute", "instance_attribute"),
-    *("visibility_attribute", "keypoint_vertices", "unlabelled", "class_attribute"),
-)
+_LABELS = ("skeleton", *(field.name for field in fields(via.LabelRules)))
 
 
 def convert(args: argparse.Namespace) -> int:

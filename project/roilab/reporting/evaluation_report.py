@@ -91,7 +91,7 @@ def _ap(results: Results) -> Table:
         for task, metrics in results.items()
     ]
     for task, metrics in results.items():
-        classes = [name[len("AP-") :] for name in metrics if name.startswith("AP-")]
+        classes = [name.removeprefix("AP-") for name in metrics if name.startswith("AP-")]
         if len(classes) > 1 or task == "keypoints":
             for name in classes:
                 pair = (metrics[f"AP-{name}"], metrics[f"AP50-{name}"])

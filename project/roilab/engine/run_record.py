@@ -223,14 +223,15 @@ def verify(path: Path, content: Any, *, remedy: str | None = None) -> bool:
         return False
     actual = str(Digest(content))
     if actual not in expected:
-        alternative = f"{remedy}, or " if remedy else ""
+        command = accept_command(path)
         raise UserError(
             "the file is not as it was written: it was damaged, changed or swapped",
             file=path,
             found=_readable([actual]),
             expected=f"{_readable(expected)}, as {RECORD} says",
-            remedy=f"{alternative}put a sound copy in its place; if it is meant to be so: "
-            f"{accept_command(path)}",
+            remedy=f"{remedy}, or put a sound copy in its place; if it is meant to be so: {command}"
+            if remedy
+            else f"put a sound copy in its place; if it is meant to be so: {command}",
         )
     return True
 

@@ -141,13 +141,13 @@ def _save(path: Path, state: dict[str, Any]) -> None:
             raise
         reason = error.found if isinstance(error, UserError) else str(error).splitlines()[0]
         others = ", ".join(sorted(file.name for file in path.parent.glob("model_*.pth")))
-        left = f"these are whole: {others}" if others else "none was written before"
         raise UserError(
             "a checkpoint cannot be written",
             file=path,
             found=reason,
             expected="room on the disk, and the right to write there",
-            remedy=f"make room and go on with resume=true; {left}",
+            remedy="make room and go on with resume=true; "
+            + (f"these are whole: {others}" if others else "none was written before"),
         ) from error
 
 

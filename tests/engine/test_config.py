@@ -189,7 +189,13 @@ class TestMaxDetections:
         ("train.max_iter=[1,", "train.max_iter", "cannot be read"),
         *(
             (f"{HEAD}._target_={target}", f"{HEAD}._target_", "the target cannot be")
-            for target in ("roilab.modeling.MLPHead", "no.such.module", "roilab.modeling")
+            for target in (
+                "roilab.modeling.MLPHead",
+                "no.such.module",
+                "roilab.modeling",
+                "5",
+                "null",
+            )
         ),
         *(
             (f"evaluation.max_detections={value}", "evaluation.max_detections", "number")

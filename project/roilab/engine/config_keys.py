@@ -113,7 +113,7 @@ def _separate(cfg: DictConfig, key: str) -> None:
 def _retarget(node: DictConfig, key: str, target: Any) -> None:
     """Remove from a node the arguments that its new target does not take."""
     try:
-        function = locate(target)
+        function = locate(target) if isinstance(target, str) else None
     except (ImportError, TypeError) as error:
         expected = "package.module.name of a class or function"
         message = "the target cannot be imported"

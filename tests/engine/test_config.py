@@ -16,6 +16,7 @@ from roilab.files import config_folder
 
 LEAF = "configs/mask_rcnn_R_50_FPN_1x.py"
 BOXES = "model.roi_heads.box_predictor"
+SHAPE = "model.roi_heads.box_head.input_shape"
 POOLER = "model.roi_heads.mask_pooler"
 HEAD = "model.roi_heads.mask_head"
 
@@ -183,6 +184,8 @@ class TestMaxDetections:
         ("trian.max_iter=10", "trian.max_iter", r"(?s)unknown key.*train\.max_iter\b"),
         ("pooler.ob=roi_pool", "pooler.ob", r"(?s)unknown key.*pooler\.op\b"),
         (f"{BOXES}.num_clases=3", f"{BOXES}.num_clases", rf"(?s)unknown key.*{BOXES}\.num_classes"),
+        (f"{SHAPE}.chanels=3", f"{SHAPE}.chanels", rf"(?s)unknown key.*{SHAPE}\.channels"),
+        (f"{SHAPE}={{chanels: 3}}", f"{SHAPE}.chanels", rf"(?s)unknown key.*{SHAPE}\.channels"),
         ("nothing=1", "nothing", "(?s)unknown key.*train"),
         ("train.max_iter", "train.max_iter", "key=value"),
         ("=3", "=3", "key=value"),

@@ -260,7 +260,9 @@ def _parent(cfg: DictConfig, key: str) -> tuple[DictConfig | None, str]:
 def _raw(cfg: DictConfig, key: str) -> Any:
     """The node at a key, which may be a reference; None: there is none."""
     parent, leaf = _parent(cfg, key)
-    return None if parent is None else parent._get_node(leaf)
+    with suppress(OmegaConfBaseException):  # of a dataclass, which has no other keys
+        return None if parent is None else parent._get_node(leaf)
+    return None
 
 
 def _source(node: Any) -> Any:

@@ -180,7 +180,7 @@ def pip(what: str, *arguments: str) -> None:
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
         )
         # A running clock on a terminal, a line every half minute elsewhere.
-        line, end, period = "  {}: {:.0f} s, still going", "\n", 30
+        line, end, period = "  {}: {:.0f} s, still going", "\n", 30.0
         if sys.stdout.isatty():
             line, end, period = "\r  {}: {:.0f} s ...", "", 0.5
         try:

@@ -276,10 +276,8 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
     try:
         if config_keys.is_call(node):
             keys = config_keys.keys_of_arguments(node, key)
-            parts: dict[Any, Any] = {}
-            for name, value in node.items():
-                if name in arguments:
-                    continue
+            parts: dict[Any, Any] = {k: v for k, v in node.items() if k not in arguments}
+            for name, value in parts.items():
                 if config_keys.is_call(value):  # its mistakes are reported under its own key
                     parts[name] = build(value, keys.get(name, f"{key}.{name}"))
                 else:

@@ -88,7 +88,7 @@ def option(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         value = [f"{key}={'' if part is None else part}" for key, part in value.items()]
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(part, str) for part in values):
+    if not isinstance(values, list | tuple) or not all(isinstance(part, str) for part in values):
         raise ValueError(f"{name} does not take {value}")
     quoted = [shlex.quote(part) for part in values]
     if name in _REPEATED:

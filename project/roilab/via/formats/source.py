@@ -1,12 +1,11 @@
-"""The content of an annotation file before it is parsed, and the images that all readers build."""
+"""The content of an annotation file before it is parsed."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from roilab.via import records
 from roilab.via.geometry import LongInteger
 
 # COCO's run-length encoding of a mask -> its rings (x0, y0, x1, y1, ...) and how many pixels the
@@ -59,35 +58,6 @@ class SourceFile:
     def top(self) -> dict[str, Any]:
         """The JSON object at the top level; an empty one if there is none."""
         return mapping(self.data)
-
-
-def build_image(
-    key: str, size: int | None, regions: Iterable[records.Region | None], reporter: records.Reporter
-) -> records.ImageRecord | None:
-    """The record of the reporter's image, to which its attributes have yet to be added; None, and a
-    problem, if the image has no name.
-
-    Equal regions are warned of: VIA appends what it imports, so that a second import doubles it.
-    """
-    if not reporter.image:
-        reporter = records.Reporter(reporter.problems, reporter.file, key)
-        remedy = "give it a filename, or remove the entry"
-        reporter.error("the image entry has no file name", remedy)
-        return None
-    usable = tuple(region for region in regions if region is not None)
-    first: dict[records.Shape, records.Region] = {}
-    copies = []
-    for region in usable:
-        earlier = first.setdefault(region.shape, region)
-        if earlier is not region and earlier.attributes == region.attributes:
-            copies.append(region)
-    if copies:
-        message = f"the same as region {first[copies[0].shape].index}"
-        if len(copies) > 1:
-            message += f", and {len(copies) - 1} more are the same as others"
-        remedy = "delete one of the two in VIA: both are taken for objects"
-        reporter.report("warning", message, remedy, copies[0].index)
-    return records.ImageRecord(key, reporter.image, size, usable)
 
 
 def mapping(value: object) -> dict[str, Any]:

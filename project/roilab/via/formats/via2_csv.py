@@ -11,7 +11,7 @@ from roilab.errors import UserError
 from roilab.text import counted
 from roilab.via import records
 from roilab.via.formats import via2_json
-from roilab.via.formats.source import REMEDY_OF_REPEATED, SourceFile, build_image, load_json
+from roilab.via.formats.source import REMEDY_OF_REPEATED, SourceFile, load_json
 
 _FILE_ATTRIBUTES = "file_attributes"
 _SHAPE_ATTRIBUTES = "region_shape_attributes"
@@ -129,11 +129,8 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
         regions = (
             via2_json.read_region(index, *cells, reporter) for index, cells in rows.regions.items()
         )
-        image = build_image(key, via2_json.size_of(rows.size), regions, reporter)
-        if image is not None:
-            attributes = via2_json.read_values(rows.attributes, _FILE_ATTRIBUTES, reporter)
-            image = replace(image, attributes=attributes)
-        images[key] = image
+        size = via2_json.size_of(rows.size)
+        images[key] = via2_json.build_image(key, size, regions, rows.attributes, reporter)
     usable = tuple(filter(None, images.values()))
     return records.Annotations(source.file, container, usable, {}, {}, problems=tuple(problems))
 

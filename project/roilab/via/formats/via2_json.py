@@ -1,12 +1,11 @@
 """The JSON of VIA 1 and 2: exported annotations and projects. Their CSV holds the same objects."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from sys import intern
 from typing import get_args
 
 from roilab.via import records
-from roilab.via.formats.source import SourceFile, build_image, mapping
+from roilab.via.formats.source import SourceFile, mapping
 from roilab.via.geometry import InvalidShape, checked_shape, kind_of
 
 # VIA's name of a kind of shape -> its class.
@@ -82,11 +81,40 @@ def _read_entry(
     reporter = records.Reporter(problems, file, name.strip() if isinstance(name, str) else "")
     size = size_of(data.get("size"))
     regions = _read_regions(data.get("regions"), reporter)
-    image = build_image(key, size, regions, reporter)
-    if image is None:
+    return build_image(key, size, regions, data.get("file_attributes"), reporter)
+
+
+def build_image(
+    key: str,
+    size: int | None,
+    regions: Iterable[records.Region | None],
+    file_attributes: object,
+    reporter: records.Reporter,
+) -> records.ImageRecord | None:
+    """The record of the reporter's image; None, and a problem, if the image has no name.
+
+    Equal regions are warned of: VIA appends what it imports, so that a second import doubles it.
+    """
+    if not reporter.image:
+        reporter = records.Reporter(reporter.problems, reporter.file, key)
+        remedy = "give it a filename, or remove the entry"
+        reporter.error("the image entry has no file name", remedy)
         return None
-    attributes = read_values(data.get("file_attributes"), "file_attributes", reporter)
-    return replace(image, attributes=attributes)
+    usable = tuple(region for region in regions if region is not None)
+    first: dict[records.Shape, records.Region] = {}
+    copies = []
+    for region in usable:
+        earlier = first.setdefault(region.shape, region)
+        if earlier is not region and earlier.attributes == region.attributes:
+            copies.append(region)
+    if copies:
+        message = f"the same as region {first[copies[0].shape].index}"
+        if len(copies) > 1:
+            message += f", and {len(copies) - 1} more are the same as others"
+        remedy = "delete one of the two in VIA: both are taken for objects"
+        reporter.report("warning", message, remedy, copies[0].index)
+    attributes = read_values(file_attributes, "file_attributes", reporter)
+    return records.ImageRecord(key, reporter.image, size, usable, attributes)
 
 
 def size_of(value: object) -> int | None:

@@ -5,7 +5,7 @@ time (video frames, temporal segments) has no place in records and is counted.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from roilab.errors import UserError
@@ -16,7 +16,6 @@ from roilab.via.formats.source import (
     REMEDY_OF_REPEATED,
     RepeatedKey,
     SourceFile,
-    build_image,
     load_json,
     mapping,
 )
@@ -34,6 +33,9 @@ _SHAPES = (
 )
 _EXTREME_RECTANGLE, _EXTREME_CIRCLE = 8, 9
 _LIMIT = 1e9  # of coordinates that are calculated with
+
+# Attribute id or name -> value, as JSON holds it.
+_Values = dict[str, object]
 
 
 def detect(source: SourceFile) -> records.Container | None:
@@ -134,30 +136,23 @@ def _other_columns(file: str, header: str) -> UserError:
 
 
 @dataclass(slots=True)
-class _Image:
-    """The image of a view, to which metadata are added. `count` has the refused regions as well."""
-
-    filename: str
-    regions: list[records.Region] = field(default_factory=list)
-    attributes: dict[str, records.Value] = field(default_factory=dict)
-    problems: list[records.Problem] = field(default_factory=list)
-    count: int = 0
-
-
-@dataclass(slots=True)
 class _Project:
     """Collects images with their regions, and what cannot be one.
 
     Attributes:
-        images, left_out: view id -> its image, and the name of what is shown instead of one.
+        images, left_out: view id -> the name of its image, and of what is shown instead of one.
+        regions: view id -> id, shape and values of the metadata that are regions of its image.
+        attributes: view id -> attribute id -> the value that its image has.
         names: attribute id -> name.
         ticked: ids of the attributes that are checkboxes.
         dropped: image and reason -> how many metadata are left out.
     """
 
     file: str
-    images: dict[str, _Image] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    regions: dict[str, list[tuple[str, object, _Values]]] = field(default_factory=dict)
+    attributes: dict[str, _Values] = field(default_factory=dict)
     region_attributes: dict[str, records.Attribute] = field(default_factory=dict)
     file_attributes: dict[str, records.Attribute] = field(default_factory=dict)
     problems: list[records.Problem] = field(default_factory=list)
@@ -218,7 +213,7 @@ class _Project:
         elif kind not in (_IMAGE, str(_IMAGE)):
             reason = f"the view shows a file of unknown type {kind!r:.40}"
         else:
-            self.images[vid] = _Image(named[0].strip())
+            self.images[vid] = named[0].strip()
             return
         self.left_out[vid] = ", ".join(named) or f"view {vid}"
         self.error(reason, remedy, self.left_out[vid])
@@ -237,44 +232,37 @@ class _Project:
             self.dropped["", "without a view"] += 1
         elif times is not None and not are_numbers:
             message = f"the times of annotation '{mid}' are no list of numbers: {times!r:.60}"
-            self.error(message, "annotate it again in VIA", image.filename)
+            self.error(message, "annotate it again in VIA", image)
         elif times:
-            self.dropped[image.filename, "of a time, not of an image"] += 1
+            self.dropped[image, "of a time, not of an image"] += 1
         elif not isinstance(held, dict):
             message = f"the values of annotation '{mid}' are no object: {held!r:.60}"
-            self.error(message, "annotate it again in VIA", image.filename)
+            self.error(message, "annotate it again in VIA", image)
         elif shape == [] or shape is None:
-            reporter = records.Reporter(image.problems, self.file, image.filename)
-            image.attributes |= self._values(held, "file_attributes", reporter)
+            self.attributes.setdefault(vid, {}).update(held)
         else:
-            suffix = f" (metadata '{mid}')"
-            reporter = records.Reporter(image.problems, self.file, image.filename, suffix)
-            index = image.count
-            image.count += 1
+            self.regions.setdefault(vid, []).append((mid, shape, held))
+
+    def _named(self, held: _Values) -> _Values:
+        """The values under the names of the attributes; of a checkbox, option -> True if ticked."""
+        values: _Values = {}
+        for aid, value in held.items():
+            if aid in self.ticked and isinstance(value, str):
+                options = (option.strip() for option in value.split(","))
+                value = dict.fromkeys(filter(None, options), True)
+            values[self.names.get(aid, aid)] = value
+        return values
+
+    def _read_regions(self, vid: str, reporter: records.Reporter) -> Iterator[records.Region]:
+        for index, (mid, shape, held) in enumerate(self.regions.get(vid, ())):
+            of_region = replace(reporter, suffix=f" (metadata '{mid}')")
             try:
                 checked = _shape(shape)
             except InvalidShape as reason:
-                reporter.error(str(reason), "draw the region again in VIA, or delete it", index)
-            else:
-                values = self._values(held, "region_attributes", reporter, index)
-                image.regions.append(records.Region(index, checked, values))
-
-    def _values(
-        self,
-        held: Mapping[str, object],
-        key: str,
-        reporter: records.Reporter,
-        region: int | None = None,
-    ) -> dict[str, records.Value]:
-        values: dict[str, records.Value] = {}
-        for aid, value in held.items():
-            name = self.names.get(aid, aid)
-            if name and aid in self.ticked and isinstance(value, str):
-                options = (option.strip() for option in value.split(","))
-                values[name] = tuple(dict.fromkeys(filter(None, options)))
-            else:
-                values |= via2_json.read_values({name: value}, key, reporter, region)
-        return values
+                of_region.error(str(reason), "draw the region again in VIA, or delete it", index)
+                continue
+            values = via2_json.read_values(self._named(held), "region_attributes", of_region, index)
+            yield records.Region(index, checked, values)
 
     def annotations(self, container: records.Container, path: object) -> records.Annotations:
         """The images read, with every problem."""
@@ -282,16 +270,15 @@ class _Project:
             message = f"{counted(count, 'annotation')} {reason}"
             self.error(message, "annotate them as regions of images", where or None)
         images = []
-        for vid, image in self.images.items():
-            self.problems += image.problems if image.filename else []
-            reporter = records.Reporter(self.problems, self.file, image.filename)
-            record = build_image(vid, None, image.regions, reporter)
-            if record is not None:
-                images.append(replace(record, attributes=image.attributes))
+        for vid, filename in self.images.items():
+            reporter = records.Reporter(self.problems, self.file, filename)
+            regions = self._read_regions(vid, reporter)
+            attributes = self._named(self.attributes.get(vid, {}))
+            images.append(via2_json.build_image(vid, None, regions, attributes, reporter))
         return records.Annotations(
             self.file,
             container,
-            tuple(images),
+            tuple(filter(None, images)),
             self.region_attributes,
             self.file_attributes,
             path if isinstance(path, str) else "",

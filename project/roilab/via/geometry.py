@@ -229,15 +229,10 @@ def _goes_back(xs: Sequence[float], ys: Sequence[float]) -> bool:
     return not any(steps.values())
 
 
-def signed_area(ring: Sequence[XY]) -> float:
-    """The area of a ring in square pixels, positive where it runs clockwise on the screen."""
-    edges = pairwise((*ring, *ring[:1]))
-    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in edges) / 2
-
-
 def area(ring: Sequence[XY]) -> float:
     """The area of a ring that does not cross itself, in square pixels."""
-    return abs(signed_area(ring))
+    edges = pairwise((*ring, *ring[:1]))
+    return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in edges)) / 2
 
 
 def contains(ring: Sequence[XY], point: XY) -> bool:

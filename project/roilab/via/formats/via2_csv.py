@@ -120,12 +120,11 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
     problems: list[records.Problem] = []
     with long_cells():
         by_name = _rows_by_image(source, problems)
-    for rows in by_name.values():
-        _warn_of_rows(rows, records.Reporter(problems, source.file, rows.filename))
     images: dict[str, records.ImageRecord | None] = {}
     for rows in by_name.values():
         key = records.image_key(rows.filename, rows.size, images)
         reporter = records.Reporter(problems, source.file, rows.filename)
+        _warn_of_rows(rows, reporter)
         regions = (
             via2_json.read_region(index, *cells, reporter) for index, cells in rows.regions.items()
         )

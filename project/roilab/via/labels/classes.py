@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roilab.errors import argument
 from roilab.skeleton import Skeleton
@@ -17,7 +17,7 @@ Classes = Mapping[tuple[str, int], str | None]
 
 @dataclass(frozen=True, slots=True)
 class ImageContext:
-    """One image and all that is known about its file. What is left out goes to `problems`."""
+    """One image and all that is known about its file. What is left out goes to the `reporter`."""
 
     annotations: records.Annotations
     image: records.ImageRecord
@@ -25,21 +25,7 @@ class ImageContext:
     roles: Roles
     skeleton: Skeleton | None
     classes: Classes
-    problems: list[records.Problem]
-
-    def report(
-        self,
-        severity: records.Severity,
-        message: str,
-        remedy: str,
-        region: records.Region,
-        attribute: str | None = None,
-    ) -> None:
-        """Report a region that is left out (an error, or a note if that was asked for), or one
-        that is used, but not as it may have been meant (a warning).
-        """
-        place = (self.annotations.file, self.image.filename, region.index, attribute)
-        self.problems.append(records.Problem(severity, message, remedy, *place))
+    reporter: records.Reporter
 
     def own_class(self, region: records.Region) -> str | None:
         """The one class that a region names itself, before the map; None for none or several."""
@@ -56,12 +42,12 @@ def name_classes(
     annotations: records.Annotations,
     roles: Roles,
     rules: LabelRules,
-    problems: list[records.Problem],
+    reporter: records.Reporter,
 ) -> Classes:
     """Name the class of every region that is an outline.
 
-    `problems` gets an error for each region that cannot have a class and is left out, a note with
-    the number of those dropped as asked, and warnings about names that may be mistyped.
+    The `reporter` gets an error for each region that cannot have a class and is left out, a note
+    with the number of those dropped as asked, and warnings about names that may be mistyped.
     """
     classes: dict[tuple[str, int], str | None] = {}
     occurring: Counter[str] = Counter()
@@ -75,8 +61,8 @@ def name_classes(
             if names:
                 message = f"the region has several classes: {', '.join(names)}"
                 remedy = "give it one in VIA"
-            place = (annotations.file, image.filename, region.index, roles.label)
-            problems.append(records.Problem("error", message, remedy, *place))
+            of_image = replace(reporter, image=image.filename)
+            of_image.error(message, remedy, region.index, roles.label)
             continue
         classes[image.key, region.index] = None if name is None else rules.mapped(name)
         if name is None:
@@ -86,8 +72,8 @@ def name_classes(
     if rules.default_class is not None:
         occurring[rules.default_class] += 0
     declared = annotations.region_attributes.get(roles.label or "")
-    for text in _remarks(skipped, occurring, rules, declared):
-        problems.append(records.Problem(*text, annotations.file, attribute=roles.label))
+    for remark in _remarks(skipped, occurring, rules, declared):
+        reporter.report(*remark, attribute=roles.label)
     return classes
 
 

@@ -55,7 +55,7 @@ def _report_flat(context: ImageContext, outlines: Sequence[records.Region]) -> s
         reason = why_flat(region.shape)  # type: ignore[arg-type] # no point
         if reason:
             message = f"the polygon encloses no area: {reason}"
-            context.report("error", message, "draw it again, or remove it", region)
+            context.reporter.error(message, "draw it again, or remove it", region.index)
             flat.add(region.index)
     return flat
 
@@ -82,7 +82,7 @@ def _class_of_keypoints(
         severity = "warning"
         message = f"a {label} of {counted(len(regions), 'point')} without an outline"
         remedy = "outline it if it should count for boxes and masks"
-    context.report(severity, message, remedy, regions[0])
+    context.reporter.report(severity, message, remedy, regions[0].index)
     return label if severity == "warning" else None
 
 
@@ -90,7 +90,7 @@ def keypoint_places(
     annotations: records.Annotations,
     skeleton: Skeleton,
     rules: LabelRules,
-    problems: list[records.Problem],
+    reporter: records.Reporter,
 ) -> Places:
     """The index of each skeleton keypoint among the keypoints of each category of a COCO file.
 
@@ -108,7 +108,7 @@ def keypoint_places(
         if label not in skeleton.classes:
             message = f"the keypoints of class '{label}' are ignored"
             remedy = f"name it among the classes of skeleton '{skeleton.name}' to read them"
-            problems.append(records.Problem("warning", message, remedy, annotations.file))
+            reporter.report("warning", message, remedy)
             continue
         if not category.is_named and len(names) == len(skeleton.keypoints):
             places[str(category.id)] = range(len(names))
@@ -129,8 +129,7 @@ def keypoint_places(
                 f"{len(lost)} of the {len(names)} keypoints of category '{category.name}' are no "
                 f"keypoint of skeleton '{skeleton.name}' and are left out: {', '.join(lost)}"
             )
-            remedy = "add them to the skeleton"
-            problems.append(records.Problem("error", message, remedy, annotations.file))
+            reporter.error(message, "add them to the skeleton")
         places[str(category.id)] = [
             names.index(name) if name in shared else None for name in skeleton.keypoints
         ]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roilab.skeleton import Skeleton
 from roilab.text import counted
@@ -100,15 +100,17 @@ def build_instances(
     """
     roles = roles_of(annotations, rules, skeleton)
     problems = [*annotations.problems, *roles.problems]
-    classes = name_classes(annotations, roles, rules, problems)
+    reporter = records.Reporter(problems, annotations.file)
+    classes = name_classes(annotations, roles, rules, reporter)
     used = roles.names | set(tagged(annotations.region_attributes).values())
     problems += unread_keypoints(annotations, roles.kinds, skeleton, used)
     places: coco_instances.Places = {}
     if skeleton is not None:
-        places = coco_instances.keypoint_places(annotations, skeleton, rules, problems)
+        places = coco_instances.keypoint_places(annotations, skeleton, rules, reporter)
     images = []
     for record in annotations.images:
-        context = ImageContext(annotations, record, rules, roles, skeleton, classes, problems)
+        of_image = replace(reporter, image=record.filename)
+        context = ImageContext(annotations, record, rules, roles, skeleton, classes, of_image)
         if record.coco is None:
             images.append(LabelledImage(record, _instances(context)))
         else:
@@ -192,12 +194,13 @@ def _outlined(context: ImageContext) -> tuple[list[_InstanceBuilder], dict[str, 
             continue
         if reason := why_flat(shape):
             message = f"the {kind_of(shape)} encloses no area: {reason}"
-            context.report("error", message, "draw it again in VIA, or delete it", region)
+            context.reporter.error(message, "draw it again in VIA, or delete it", region.index)
             left_out[tie] = False
             continue
         if several := _several_ties(context, region):
             message = f"taken for an object of its own, since several are ticked: {several}"
-            context.report("warning", message, "tick one object", region, roles.instance)
+            remedy = "tick one object"
+            context.reporter.report("warning", message, remedy, region.index, roles.instance)
         builder = tied.get(tie) if tie else None
         if builder is None:
             builder = tied[tie] = _InstanceBuilder(label, tie)
@@ -206,7 +209,7 @@ def _outlined(context: ImageContext) -> tuple[list[_InstanceBuilder], dict[str, 
             first = builder.regions[0]
             message = f"class {label}, but region {first} of object '{tie}' is a {builder.label}"
             remedy = "give both one class, or the objects different values"
-            context.report("error", message, remedy, region, roles.instance)
+            context.reporter.error(message, remedy, region.index, roles.instance)
             continue
         builder.outlines.append(shape)
         builder.regions.append(region.index)
@@ -247,7 +250,9 @@ class _KeypointGrouping:
                 )
                 usable.append((region, triples))
             except AmbiguousKeypoint as fault:
-                self.context.report("error", fault.message, fault.remedy, region, fault.attribute)
+                self.context.reporter.error(
+                    fault.message, fault.remedy, region.index, fault.attribute
+                )
         if roles.instance is None:
             self._attach_by_place(usable)
         else:
@@ -289,7 +294,7 @@ class _KeypointGrouping:
             else:
                 message = f"the point belongs to object '{tie}', which is left out"
                 remedy = "correct the object's outline first"
-            self.context.report(severity, message, remedy, region, attribute)
+            self.context.reporter.report(severity, message, remedy, region.index, attribute)
         for tie, group in without_outline.items():
             self._add_of_keypoints(tie, group)
 
@@ -322,7 +327,7 @@ class _KeypointGrouping:
                 places = " and ".join(str(outlined[number].regions[0]) for number in smallest)
                 message = f"the {kind} lies in several outlines of the same area: regions {places}"
                 remedy = "delete one where it is double, or give instance_attribute=NAME"
-            self.context.report("error", message, remedy, region)
+            self.context.reporter.error(message, remedy, region.index)
 
     def _add_unoutlined(self, usable: list[_KeypointRegion]) -> None:
         """Add every path as an object, and the points together as one, if that is clear."""
@@ -333,7 +338,7 @@ class _KeypointGrouping:
             for region, _ in points:
                 message = "the point belongs to one of several objects, none of them outlined"
                 remedy = "outline the objects, or give instance_attribute=NAME"
-                self.context.report("error", message, remedy, region)
+                self.context.reporter.error(message, remedy, region.index)
         elif points:
             objects = [points]
         for group in objects:
@@ -350,7 +355,7 @@ class _KeypointGrouping:
             return
         message = f"a second {self.skeleton.keypoints[index]} of one {builder.label}"
         remedy = "delete one of the two, or name it as what it is"
-        self.context.report("error", message, remedy, region, self.context.roles.keypoint)
+        self.context.reporter.error(message, remedy, region.index, self.context.roles.keypoint)
 
     def _add_of_keypoints(self, tie: str, group: Sequence[_KeypointRegion]) -> None:
         """Add an object without an outline; its class is the points' own, else the only one
@@ -390,4 +395,4 @@ class _KeypointGrouping:
             remedy = "outline it if it should count for boxes and masks"
             regions = [region for region in regions if region.index == builder.regions[0]]
         for region in regions:
-            context.report(severity, message, remedy, region)
+            context.reporter.report(severity, message, remedy, region.index)

@@ -10,7 +10,6 @@ from roilab import via
 from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.via.labels import label_rules
-from roilab.via.labels.attribute_roles import tagged
 from roilab.via.records import TAGS
 
 # Role -> the key of `via.LabelRules` that names its attribute.
@@ -67,7 +66,7 @@ def harmonize_attributes(
                 file=", ".join(source.file for source in sources),
                 remedy="rename it in one of the files",
             )
-    tags = {role for file in files for role in tagged(file.declared)}
+    tags = {role for file in files for role in label_rules.tagged(file.declared)}
     return [_renamed(file, names, tags) for file in files]
 
 
@@ -102,7 +101,7 @@ def _source(
         names = dict(zip(_KEYS, values, strict=True))
     except UserError:
         # Whether that matters depends on the other files.
-        names = dict[str, str | None](tagged(annotations.region_attributes))
+        names = dict[str, str | None](label_rules.tagged(annotations.region_attributes))
         flags = own.class_flags
         named = {role: getattr(own, key) for role, key in _KEYS.items()}
         names |= {role: name for role, name in named.items() if isinstance(name, str)}

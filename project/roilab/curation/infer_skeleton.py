@@ -155,7 +155,7 @@ def _names_of_points(files: Sequence[via.Annotations], attribute: str | None) ->
 
 def _keypoint_attribute(file: via.Annotations) -> str | None:
     """The only attribute that names the points; None where the file has none."""
-    tagged = attribute_roles.tagged(file.region_attributes).get("keypoint")
+    tagged = label_rules.tagged(file.region_attributes).get("keypoint")
     if tagged:
         return tagged
     kinds = (via.Point,)

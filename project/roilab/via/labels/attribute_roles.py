@@ -17,50 +17,15 @@ from roilab.via.labels import attributes_by_name
 from roilab.via.labels.attributes_by_name import must_occur
 from roilab.via.labels.keypoints import keypoint_index, visibility_of_word
 from roilab.via.labels.label_rules import (
-    Kinds,
     LabelRules,
+    Roles,
     attributes_in_use,
     keypoint_regions,
     outline_regions,
     single,
+    tagged,
     with_samples,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Names of attributes; None where the file has no such attribute, or none was named.
-
-    Attributes:
-        kinds: the shapes that hold keypoints; all others are outlines.
-        score: the attribute of a model's scores, which plays no part.
-        flags: attributes of which each is a class of its own, by its name; without a `label`.
-        problems: what the user should know about roles that were inferred.
-    """
-
-    label: str | None = None
-    keypoint: str | None = None
-    instance: str | None = None
-    visibility: str | None = None
-    kinds: Kinds = (records.Point,)
-    score: str | None = None
-    flags: tuple[str, ...] = ()
-    problems: tuple[records.Problem, ...] = ()
-
-    @property
-    def names(self) -> set[str | None]:
-        """The attributes that play a role."""
-        return {self.label, *self.flags, self.keypoint, self.instance, self.visibility, self.score}
-
-
-def tagged(declared: Mapping[str, records.Attribute]) -> dict[str, str]:
-    """Role -> the name of the attribute whose description has the role's tag."""
-    return {
-        role: name
-        for role, tag in records.TAGS.items()
-        for name, attribute in declared.items()
-        if attribute.description.endswith(tag)
-    }
 
 
 @records.collector_paused()

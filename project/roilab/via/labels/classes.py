@@ -8,8 +8,14 @@ from roilab.errors import argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import records
-from roilab.via.labels.attribute_roles import Roles
-from roilab.via.labels.label_rules import LabelRules, described, folded, listed, outline_regions
+from roilab.via.labels.label_rules import (
+    LabelRules,
+    Roles,
+    described,
+    folded,
+    listed,
+    outline_regions,
+)
 
 # (image key, region index) -> class name; None where the class is dropped as asked.
 Classes = Mapping[tuple[str, int], str | None]

@@ -9,15 +9,13 @@ from roilab.text import counted
 from roilab.via import records
 from roilab.via.geometry import area, contains, kind_of, outline, why_flat
 from roilab.via.labels import coco_instances
-from roilab.via.labels.attribute_roles import roles_of, tagged
+from roilab.via.labels.attribute_roles import roles_of
 from roilab.via.labels.classes import ImageContext, name_classes
 from roilab.via.labels.keypoints import (
     UNLABELLED,
-    AmbiguousKeypoint,
     Keypoint,
     keypoints_of_region,
-    unread_keypoints,
-    unused_skeleton,
+    warn_of_unread,
 )
 from roilab.via.labels.label_rules import LabelRules, single
 
@@ -99,11 +97,8 @@ def build_instances(
         UserError: an attribute has to be named or does not occur.
     """
     roles = roles_of(annotations, rules, skeleton)
-    problems = [*annotations.problems, *roles.problems]
-    reporter = records.Reporter(problems, annotations.file)
+    reporter = records.Reporter([*annotations.problems, *roles.problems], annotations.file)
     classes = name_classes(annotations, roles, rules, reporter)
-    used = roles.names | set(tagged(annotations.region_attributes).values())
-    problems += unread_keypoints(annotations, roles.kinds, skeleton, used)
     places: coco_instances.Places = {}
     if skeleton is not None:
         places = coco_instances.keypoint_places(annotations, skeleton, rules, reporter)
@@ -120,9 +115,8 @@ def build_instances(
             images.append(LabelledImage(record, tuple(instances), tuple(crowded)))
     names = {instance.label for image in images for instance in (*image.instances, *image.crowds)}
     labels = tuple(sorted(names))
-    if skeleton is not None and labels:
-        problems += unused_skeleton(annotations, roles.kinds, skeleton, labels)
-    return LabelledSet(annotations.file, tuple(images), labels, tuple(problems))
+    warn_of_unread(annotations, roles, skeleton, labels, reporter)
+    return LabelledSet(annotations.file, tuple(images), labels, tuple(reporter.problems))
 
 
 def _coco_instance(
@@ -239,20 +233,12 @@ class _KeypointGrouping:
     def add_all(self) -> None:
         """Give every keypoint to its object, or report it."""
         roles = self.context.roles
-        declared = self.context.annotations.region_attributes
         usable: list[_KeypointRegion] = []
         for region in self.context.image.regions:
-            if not isinstance(region.shape, roles.kinds):
-                continue
-            try:
-                triples = keypoints_of_region(
-                    region, self.skeleton, roles.keypoint, roles.visibility, declared
-                )
-                usable.append((region, triples))
-            except AmbiguousKeypoint as fault:
-                self.context.reporter.error(
-                    fault.message, fault.remedy, region.index, fault.attribute
-                )
+            if isinstance(region.shape, roles.kinds):
+                triples = keypoints_of_region(self.context, self.skeleton, region)
+                if triples is not None:
+                    usable.append((region, triples))
         if roles.instance is None:
             self._attach_by_place(usable)
         else:

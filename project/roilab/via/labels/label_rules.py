@@ -1,4 +1,4 @@
-"""Label rules, which name a file's attributes; the attributes and regions that they concern."""
+"""Label rules, the roles of attributes that follow from them, and what both concern in a file."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +80,42 @@ class LabelRules:
     def mapped(self, name: str) -> str | None:
         """The class that a class name stands for; None if it is dropped."""
         return self.class_map.get(name, name) or None
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Names of attributes; None where the file has no such attribute, or none was named.
+
+    Attributes:
+        kinds: the shapes that hold keypoints; all others are outlines.
+        score: the attribute of a model's scores, which plays no part.
+        flags: attributes of which each is a class of its own, by its name; without a `label`.
+        problems: what the user should know about roles that were inferred.
+    """
+
+    label: str | None = None
+    keypoint: str | None = None
+    instance: str | None = None
+    visibility: str | None = None
+    kinds: Kinds = (records.Point,)
+    score: str | None = None
+    flags: tuple[str, ...] = ()
+    problems: tuple[records.Problem, ...] = ()
+
+    @property
+    def names(self) -> set[str | None]:
+        """The attributes that play a role."""
+        return {self.label, *self.flags, self.keypoint, self.instance, self.visibility, self.score}
+
+
+def tagged(declared: Mapping[str, records.Attribute]) -> dict[str, str]:
+    """Role -> the name of the attribute whose description has the role's tag."""
+    return {
+        role: name
+        for role, tag in records.TAGS.items()
+        for name, attribute in declared.items()
+        if attribute.description.endswith(tag)
+    }
 
 
 def keypoint_regions(annotations: records.Annotations, kinds: Kinds) -> Iterator[Placed]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from roilab.errors import UserError
+from roilab.errors import UserError, argument
 from roilab.skeleton import Skeleton
 from roilab.via import records
 from roilab.via.labels import attributes_by_name
@@ -21,11 +21,18 @@ from roilab.via.labels.label_rules import (
     Roles,
     attributes_in_use,
     keypoint_regions,
+    listed,
     outline_regions,
     single,
+    some,
     tagged,
     with_samples,
 )
+
+# An inferred attribute has too many values for a class from this share of the objects on; of a few
+# objects all may differ, unless every value has a number.
+_MANY_CLASSES = 0.75
+_FEW_OBJECTS = 8
 
 
 @records.collector_paused()
@@ -42,34 +49,39 @@ def roles_of(
     """
     tags = tagged(annotations.region_attributes)
     if annotations.container is records.Container.COCO:
-        roles = (tags.get(role) for role in ("class", "keypoint", "instance", "visibility"))
-        return Roles(*roles)  # type: ignore[arg-type] # these four
+        names = (tags.get(role) for role in ("class", "keypoint", "instance", "visibility"))
+        return Roles(*names)  # type: ignore[arg-type] # these four
     label = rules.class_attribute
     if not isinstance(label, str):
         label = None if rules.class_flags else tags.get("class")
     named = {
         role: getattr(rules, f"{role}_attribute", None) for role in records.TAGS if role != "class"
     }
+    roles = Roles(
+        label=label,
+        kinds=rules.kinds,
+        flags=rules.class_flags,
+        problems=(),
+        **{role: tags.get(role) if name is None else name for role, name in named.items()},
+    )
     finder = _RoleFinder(
         annotations,
         rules,
         skeleton,
         outlines=attributes_in_use(outline_regions(annotations, rules.kinds)),
         points=attributes_in_use(keypoint_regions(annotations, (records.Point,))),
-        label=label,
-        problems=[],
-        **{role: tags.get(role) if name is None else name for role, name in named.items()},
+        roles=roles,
+        reporter=records.Reporter([], annotations.file),
     )
-    return finder.find(tags.get("class"))
+    return finder.find()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _RoleFinder:
-    """Infers the roles that are still None.
+    """Infers the roles that are still None; "" says that no attribute has the role.
 
     Attributes:
         outlines, points: attribute name -> the values that occur at outlines and at points.
-        label: the class attribute; "" says that there is none, as with the other roles.
     """
 
     annotations: records.Annotations
@@ -77,61 +89,39 @@ class _RoleFinder:
     skeleton: Skeleton | None
     outlines: dict[str, list[str]]
     points: dict[str, list[str]]
-    problems: list[records.Problem]
-    label: str | None
-    keypoint: str | None
-    instance: str | None
-    visibility: str | None
-    score: str | None
+    roles: Roles
+    reporter: records.Reporter
 
     @property
-    def known(self) -> set[str | None]:
-        """The attributes whose role is known."""
-        names = (self.label, self.keypoint, self.instance, self.visibility, self.score)
-        return {*names, *self.rules.class_flags}
+    def _unused(self) -> set[str]:
+        """The attributes of outlines that have no role."""
+        return self.outlines.keys() - self.roles.names
 
-    def find(self, tagged_class: str | None) -> Roles:
-        """All roles; the class attribute may be one that a tag names, which is never doubted."""
-        annotations = self.annotations
-        rules = self.rules
-        outlines = self.outlines
-        kinds = rules.kinds
-        flags = rules.class_flags
-        problems = self.problems
-
-        self.score = self.score or attributes_by_name.score_attribute(outlines, self.known)
-        if self.skeleton is not None and any(keypoint_regions(annotations, (records.Point,))):
-            self.keypoint = self._keypoint_attribute(self.skeleton)
-            self.visibility = self._visibility_attribute()
-        if self.label is None and not flags:
-            possible = outlines.keys() - self.known
-            self.label = attributes_by_name.class_by_name(
-                annotations.file, possible, self.score, problems
-            )
-        # Whether one of the attributes without a role has to be the class.
-        needs_class = self.label is None and not flags and not rules.may_lack_class
+    def find(self) -> Roles:
+        """All roles. A class attribute that the user or a tag names is never doubted."""
+        roles = self.roles
+        is_inferred = roles.label is None
+        if not roles.score:
+            roles.score = attributes_by_name.score_attribute(self.outlines, roles.names)
+        if self.skeleton is not None and any(keypoint_regions(self.annotations, (records.Point,))):
+            roles.keypoint = self._keypoint_attribute(self.skeleton)
+            roles.visibility = self._visibility_attribute()
+        if roles.label is None and not roles.flags:
+            roles.label = attributes_by_name.class_by_name(self._unused, roles.score, self.reporter)
+        # Whether one of the attributes without a role may be the class, and whether one has to be.
+        may_be_class = roles.label is None and not roles.flags
+        needs_class = may_be_class and not self.rules.may_lack_class
         self._find_instance_attribute(needs_class)
-        possible = outlines.keys() - self.known
-        if self.label is None and not flags and not possible and self._keypoint_names_classes():
-            self.label = self.keypoint
-        label, flags = attributes_by_name.class_attribute(
-            annotations, rules, outlines, self.label, possible, problems
-        )
-        if label is not None and label not in (rules.class_attribute, tagged_class):
-            of_points = self.points.get(label, ())
-            problems += attributes_by_name.doubts(
-                annotations, kinds, label, outlines[label], of_points
-            )
-        return Roles(
-            label=label,
-            keypoint=self.keypoint,
-            instance=self.instance or None,
-            visibility=self.visibility or None,
-            kinds=kinds,
-            score=self.score,
-            flags=flags,
-            problems=tuple(problems),
-        )
+        if may_be_class and not self._unused and self._keypoint_names_classes():
+            roles.label = roles.keypoint
+        self._find_class_attribute()
+        if roles.label and is_inferred:
+            self._warn_of_doubtful_class(roles.label)
+        roles.label = roles.label or None
+        roles.instance = roles.instance or None
+        roles.visibility = roles.visibility or None
+        roles.problems = tuple(self.reporter.problems)
+        return roles
 
     def _find_instance_attribute(self, needs_class: bool) -> None:
         """Set the instance attribute by its name, else by the values that points share.
@@ -140,26 +130,92 @@ class _RoleFinder:
             needs_class: one of the attributes without a role has to be the class.
         """
         annotations = self.annotations
-        kinds = self.rules.kinds
-        if self.instance is None:
-            rest = self.outlines.keys() - self.known
-            if not needs_class or len(rest) > 1:
-                self.instance = attributes_by_name.instance_by_name(
-                    annotations.file, rest, self.problems
-                )
-        elif self.instance:
-            used = attributes_in_use(keypoint_regions(annotations, kinds)) | self.outlines
-            must_occur(annotations, "instance_attribute", self.instance, used)
-        if self.instance is not None or not any(keypoint_regions(annotations, kinds)):
+        roles = self.roles
+        if roles.instance is None:
+            if not needs_class or len(self._unused) > 1:
+                roles.instance = attributes_by_name.instance_by_name(self._unused, self.reporter)
+        elif roles.instance:
+            used = attributes_in_use(keypoint_regions(annotations, roles.kinds)) | self.outlines
+            must_occur(annotations, "instance_attribute", roles.instance, used)
+        if roles.instance is not None or not any(keypoint_regions(annotations, roles.kinds)):
             return
         if self.skeleton is None:
-            self.instance = self._unread_instance_attribute()
+            roles.instance = self._unread_instance_attribute()
         else:  # what is the only possible class cannot tie as well
-            self.instance = self._instance_attribute(self.keypoint, self.known, needs_class)
+            roles.instance = self._instance_attribute(roles.keypoint, roles.names, needs_class)
+
+    def _find_class_attribute(self) -> None:
+        """Set the attribute that holds the class, else the attributes that are a class each."""
+        annotations = self.annotations
+        outlines = self.outlines
+        roles = self.roles
+        may_lack = self.rules.may_lack_class
+        for name in (*roles.flags, roles.label) if roles.label else roles.flags:
+            # Sets mix files with and without the attribute; what has none is then covered.
+            if outlines or not may_lack:
+                must_occur(annotations, "class_attribute", name, outlines)
+        if roles.label or roles.flags:
+            return
+        unused = self._unused if roles.label is None else set()
+        possible = {name: values for name, values in outlines.items() if name in unused}
+        if len(possible) == 1:
+            roles.label = next(iter(possible))
+            return
+        if not possible and (may_lack or not any(outline_regions(annotations, roles.kinds))):
+            return
+        if possible and attributes_by_name.are_flags(annotations, roles.kinds, possible):
+            message = f"the attributes {listed(possible)} are read as a class each, by their names"
+            remedy = "give class_attribute=NAME if one of them holds the class"
+            self.reporter.report("note", message, remedy)
+            roles.flags = tuple(possible)
+            return
+        if possible:
+            message = "several attributes could be the class"
+            samples = with_samples(possible)
+            expected = "one of these"
+            remedy = (
+                'give class_attribute=NAME; class_attribute=["A", "B"] where each is a class of '
+                'its own; class_attribute="" default_class=NAME where none is the class'
+            )
+        else:
+            message = "no attribute of the regions can be the class"
+            samples = with_samples(outlines) if outlines else "regions without attributes"
+            expected = "an attribute that names the class"
+            remedy = (
+                "give default_class=NAME, the class of all regions, or class_attribute=NAME, or "
+                "unlabelled=skip"
+            )
+        key = "class_attribute"
+        file = annotations.file
+        raise UserError(
+            message, file=file, key=key, found=samples, expected=expected, remedy=remedy
+        )
+
+    def _warn_of_doubtful_class(self, label: str) -> None:
+        """Warn where an inferred class attribute looks like the name of objects or of points."""
+        values = self.outlines[label]
+        of_points = self.points.get(label, ())
+        declared = self.annotations.region_attributes.get(label)
+        count = sum(1 for _ in outline_regions(self.annotations, self.roles.kinds))
+        few = count < _FEW_OBJECTS and not all(set(value) & set("0123456789") for value in values)
+        is_choice = declared is not None and declared.type != "text"
+        # VIA gives the default of an attribute to every region.
+        if len(values) == 1 and values[0] in of_points and len(of_points) > 1:
+            what = f"names points: {some(of_points)}"
+        elif len(values) > 1 and not few and not is_choice and len(values) > _MANY_CLASSES * count:
+            what = f"has {len(values)} values for {count} objects: {some(values)}"
+        else:
+            return
+        message = f"'{label}' is taken for the class, and {what}"
+        remedy = (
+            'where it is no class, give class_attribute="" default_class=NAME; where it is, '
+            f"{argument('class_attribute', label)}"
+        )
+        self.reporter.report("warning", message, remedy, attribute=label)
 
     def _keypoint_names_classes(self) -> bool:
         """Whether the attribute names keypoints of points, and no keypoint of an outline."""
-        keypoint = self.keypoint
+        keypoint = self.roles.keypoint
         if self.skeleton is None or keypoint is None or keypoint not in self.outlines:
             return False
         return not self._names_keypoint(keypoint, self.outlines[keypoint], self.skeleton)
@@ -169,17 +225,19 @@ class _RoleFinder:
         return any(keypoint_index(text, declared, skeleton) is not None for text in values)
 
     def _keypoint_attribute(self, skeleton: Skeleton) -> str:
-        if self.keypoint is not None:
-            must_occur(self.annotations, "keypoint_attribute", self.keypoint, self.points)
-            return self.keypoint
+        known = self.roles.names
+        keypoint = self.roles.keypoint
+        if keypoint is not None:
+            must_occur(self.annotations, "keypoint_attribute", keypoint, self.points)
+            return keypoint
         candidates = {
             name: values
             for name, values in self.points.items()
             if self._names_keypoint(name, values, skeleton)
         }
         # One attribute may name the class of outlines and the keypoint of points.
-        free = {name: values for name, values in candidates.items() if name not in self.known}
-        shared = {name: values for name, values in candidates.items() if name == self.label}
+        free = {name: values for name, values in candidates.items() if name not in known}
+        shared = {name: values for name, values in candidates.items() if name == self.roles.label}
         candidates = free or shared
         if len(candidates) == 1:
             return next(iter(candidates))
@@ -196,11 +254,12 @@ class _RoleFinder:
         )
 
     def _visibility_attribute(self) -> str | None:
-        if self.visibility is not None:
-            if self.visibility:
-                must_occur(self.annotations, "visibility_attribute", self.visibility, self.points)
-            return self.visibility
-        others = self.known | naming_attributes(self.annotations, self.points).keys()
+        visibility = self.roles.visibility
+        if visibility is not None:
+            if visibility:
+                must_occur(self.annotations, "visibility_attribute", visibility, self.points)
+            return visibility
+        others = self.roles.names | naming_attributes(self.annotations, self.points).keys()
         candidates = {name: values for name, values in self.points.items() if name not in others}
         if len(candidates) > 1:
             raise UserError(
@@ -220,16 +279,16 @@ class _RoleFinder:
         Which parts are one object does not depend on whether its keypoints are read; but points
         that are not read are no reason for an error.
         """
-        keypoint = self.keypoint
+        keypoint = self.roles.keypoint
         if not keypoint:
             # The one attribute that only points have and that is no visibility.
             naming = naming_attributes(self.annotations, self.points).keys()
-            candidates = naming - self.known - self.outlines.keys()
+            candidates = naming - self.roles.names - self.outlines.keys()
             if len(candidates) != 1:
                 return None
             keypoint = candidates.pop()
-        known = self.known | {keypoint}
-        needs_class = self.label is None
+        known = self.roles.names | {keypoint}
+        needs_class = self.roles.label is None
         try:
             instance = self._instance_attribute(keypoint, known, needs_class)
         except UserError:
@@ -250,7 +309,7 @@ class _RoleFinder:
         Args:
             needs_class: an attribute of the outlines has to be the class, and is not known yet.
         """
-        kinds = self.rules.kinds
+        kinds = self.roles.kinds
         # Of each image and attribute, the values of outlines.
         of_image: dict[tuple[str, str], set[str]] = defaultdict(set)
         for image, region in outline_regions(self.annotations, kinds):

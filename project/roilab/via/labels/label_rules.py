@@ -82,7 +82,7 @@ class LabelRules:
         return self.class_map.get(name, name) or None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Roles:
     """Names of attributes; None where the file has no such attribute, or none was named.
 

@@ -38,11 +38,6 @@ class ImageContext:
         names = _names(region, self.roles, self.annotations)
         return names[0] if len(names) == 1 else None
 
-    def named_class(self, region: records.Region) -> str | None:
-        """The class of a region by its attribute, the default and the map; None for none."""
-        name = self.own_class(region) or self.rules.default_class
-        return None if name is None else self.rules.mapped(name)
-
 
 def name_classes(
     annotations: records.Annotations,

@@ -1,6 +1,6 @@
 """Regions of COCO annotations -> objects: every annotation is one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from roilab.errors import UserError
@@ -23,29 +23,28 @@ def group_coco_regions(
 ) -> tuple[list[CocoObject], list[CocoObject]]:
     """The objects of an image of a COCO file, and its crowds, in the order of the file."""
     objects: list[CocoObject] = []
-    for regions in _by_annotation(context.image.regions):
+    for label, regions in _by_annotation(context, context.image.regions):
         outlines = [region for region in regions if not isinstance(region.shape, records.Point)]
-        if not outlines:
-            label = _class_of_keypoints(context, places, regions)
-            if label is not None:
-                objects.append((label, regions))
-            continue
-        label = context.classes.get((context.image.key, outlines[0].index))
-        if label is None:
-            continue
         flat = _report_flat(context, outlines)
-        if len(flat) < len(outlines):
-            objects.append((label, [region for region in regions if region.index not in flat]))
-    crowds: list[CocoObject] = []
-    for regions in _by_annotation(context.image.crowds):
-        label = context.named_class(regions[0])
+        sound = [region for region in regions if region.index not in flat]
+        is_usable = len(flat) < len(outlines)
+        if not outlines:
+            is_usable = _has_usable_keypoints(context, places, label, regions)
+        if is_usable:
+            objects.append((label, sound))
+    return objects, list(_by_annotation(context, context.image.crowds))
+
+
+def _by_annotation(
+    context: ImageContext, regions: Sequence[records.Region]
+) -> Iterator[CocoObject]:
+    """The class and the regions of every annotation that has a class."""
+    for _, group in groupby(regions, key=lambda region: id(region.coco)):
+        members = list(group)
+        name = context.own_class(members[0]) or context.rules.default_class
+        label = None if name is None else context.rules.mapped(name)
         if label is not None:
-            crowds.append((label, regions))
-    return objects, crowds
-
-
-def _by_annotation(regions: Sequence[records.Region]) -> list[list[records.Region]]:
-    return [list(group) for _, group in groupby(regions, key=lambda region: id(region.coco))]
+            yield label, members
 
 
 def _report_flat(context: ImageContext, outlines: Sequence[records.Region]) -> set[int]:
@@ -60,17 +59,14 @@ def _report_flat(context: ImageContext, outlines: Sequence[records.Region]) -> s
     return flat
 
 
-def _class_of_keypoints(
-    context: ImageContext, places: Places, regions: Sequence[records.Region]
-) -> str | None:
-    """The class of an annotation that has keypoints alone, which only a skeleton makes an object;
-    None, and a problem, if it is left out.
-    """
-    label = context.named_class(regions[0])
+def _has_usable_keypoints(
+    context: ImageContext, places: Places, label: str, regions: Sequence[records.Region]
+) -> bool:
+    """Whether an annotation of keypoints alone is an object, for which it needs a skeleton."""
     coco = regions[0].coco
     skeleton = context.skeleton
-    if skeleton is None or label is None or coco is None:
-        return None
+    if skeleton is None or coco is None:
+        return False
     severity: records.Severity = "error"
     if label not in skeleton.classes:
         message = f"a {label} of keypoints only, and skeleton '{skeleton.name}' is not that of it"
@@ -83,7 +79,7 @@ def _class_of_keypoints(
         message = f"a {label} of {counted(len(regions), 'point')} without an outline"
         remedy = "outline it if it should count for boxes and masks"
     context.reporter.report(severity, message, remedy, regions[0].index)
-    return label if severity == "warning" else None
+    return severity == "warning"
 
 
 def keypoint_places(

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TypeGuard
 
 from roilab.via.records import XY, Area, Circle, Ellipse, Point, Polygon, Polyline, Rect, Shape
 
@@ -49,8 +48,8 @@ def checked_shape(kind: type[Shape], values: Mapping[str, object]) -> Shape:
     numbers: dict[str, float] = {}
     for name in kind.__slots__:
         value = values.get(name)
-        if _is_coordinate(value):
-            numbers[name] = value
+        if are_coordinates([value]):
+            numbers[name] = value  # type: ignore[assignment] # a number
         elif value is not None:
             raise _invalid_number(value, name)
         elif name != "theta":
@@ -87,8 +86,8 @@ def checked_path(kind: type[Polygon | Polyline], xs: object, ys: object) -> Poly
 
 def are_coordinates(values: Sequence[object]) -> bool:
     """Whether all values are finite numbers that an image may hold."""
-    # A file has millions of them: the usual case is settled without a loop in Python. min and max
-    # may step over a NaN; a sum does not.
+    # A file has millions of them: the usual case is settled without a loop in Python. A truth value
+    # is an int to isinstance. min and max may step over a NaN; a sum does not.
     return not values or (
         _NUMBERS.issuperset(map(type, values))
         and min(values) >= -_LIMIT  # type: ignore[type-var, operator]
@@ -101,14 +100,9 @@ def _checked_list(kind: type[Shape], name: str, values: object) -> Sequence[floa
     if not isinstance(values, list):
         raise InvalidShape(f"the {kind_of(kind)} has no list '{name}'")
     if not are_coordinates(values):
-        invalid = next(value for value in values if not _is_coordinate(value))
+        invalid = next(value for value in values if not are_coordinates([value]))
         raise _invalid_number(invalid, name)
     return values
-
-
-def _is_coordinate(value: object) -> TypeGuard[float]:
-    # A truth value is an int to isinstance; NaN is no greater and no less than anything.
-    return type(value) in _NUMBERS and -_LIMIT <= value <= _LIMIT  # type: ignore[operator]
 
 
 def _invalid_number(value: object, name: str) -> InvalidShape:

@@ -62,11 +62,7 @@ def read(
 
 
 def _detect(source: SourceFile) -> tuple[ModuleType, Container]:
-    """The module that reads the file, and what kind of file it is.
-
-    Raises:
-        UserError: no format recognises it.
-    """
+    """The module that reads the file, and what kind of file it is."""
     for format in _FORMATS:
         container = format.detect(source)
         if container is not None:

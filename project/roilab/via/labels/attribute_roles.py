@@ -124,11 +124,7 @@ class _RoleFinder:
         return roles
 
     def _find_instance_attribute(self, needs_class: bool) -> None:
-        """Set the instance attribute by its name, else by the values that points share.
-
-        Args:
-            needs_class: one of the attributes without a role has to be the class.
-        """
+        """Set the instance attribute by its name, else by the values that points share."""
         annotations = self.annotations
         roles = self.roles
         if roles.instance is None:

@@ -245,7 +245,6 @@ class _KeypointGrouping:
             self._attach_by_tie(usable, roles.instance)
 
     def _attach_by_tie(self, usable: list[_KeypointRegion], attribute: str) -> None:
-        """Give each point to the object of the same tie."""
         skeleton = self.skeleton
         by_tie = {builder.tie: builder for builder in self.builders if builder.tie}
         without_outline: dict[str, list[_KeypointRegion]] = {}

@@ -120,7 +120,7 @@ READ = {
         read(SQUARE),
         read(),
     ],
-    "draw it again, or remove it": [
+    "draw it again, or delete it": [
         label({**SQUARE, "segmentation": [[5, 5, 15, 15, 25, 25]]}),
         label(SQUARE),
         label(),

@@ -189,7 +189,7 @@ OBJECTS = {
         label(polygon(kind="dog", id=FIRST), point(9, 9, part="nose", id=ids), **BY_ID)
         for ids in (BOTH, FIRST)
     ],
-    "draw it again in VIA, or delete it": [label(polygon(*FLAT, kind="dog")), label(DOG), label()],
+    "draw it again, or delete it": [label(polygon(*FLAT, kind="dog")), label(DOG), label()],
     "give both one class, or the objects different values": [
         label(DOG_1, polygon(*FAR, **second), **TIED)
         for second in (

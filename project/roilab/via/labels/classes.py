@@ -8,6 +8,7 @@ from roilab.errors import argument
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import records
+from roilab.via.geometry import kind_of, why_flat
 from roilab.via.labels.label_rules import (
     LabelRules,
     Roles,
@@ -37,6 +38,14 @@ class ImageContext:
         """The one class that a region names itself, before the map; None for none or several."""
         names = _names(region, self.roles, self.annotations)
         return names[0] if len(names) == 1 else None
+
+    def is_flat(self, region: records.Region) -> bool:
+        """Whether an outline encloses no area, which is an error."""
+        reason = why_flat(region.shape)  # type: ignore[arg-type] # no point
+        if reason:
+            message = f"the {kind_of(region.shape)} encloses no area: {reason}"
+            self.reporter.error(message, "draw it again, or delete it", region.index)
+        return bool(reason)
 
 
 def name_classes(

@@ -7,7 +7,6 @@ from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import records
-from roilab.via.geometry import why_flat
 from roilab.via.labels.classes import ImageContext
 from roilab.via.labels.keypoints import UNLABELLED, Keypoint
 from roilab.via.labels.label_rules import LabelRules
@@ -25,7 +24,7 @@ def group_coco_regions(
     objects: list[CocoObject] = []
     for label, regions in _by_annotation(context, context.image.regions):
         outlines = [region for region in regions if not isinstance(region.shape, records.Point)]
-        flat = _report_flat(context, outlines)
+        flat = {region.index for region in outlines if context.is_flat(region)}
         sound = [region for region in regions if region.index not in flat]
         is_usable = len(flat) < len(outlines)
         if not outlines:
@@ -45,18 +44,6 @@ def _by_annotation(
         label = None if name is None else context.rules.mapped(name)
         if label is not None:
             yield label, members
-
-
-def _report_flat(context: ImageContext, outlines: Sequence[records.Region]) -> set[int]:
-    """Report the outlines that enclose no area; returns their indices."""
-    flat = set()
-    for region in outlines:
-        reason = why_flat(region.shape)  # type: ignore[arg-type] # no point
-        if reason:
-            message = f"the polygon encloses no area: {reason}"
-            context.reporter.error(message, "draw it again, or remove it", region.index)
-            flat.add(region.index)
-    return flat
 
 
 def _has_usable_keypoints(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via import records
-from roilab.via.geometry import area, contains, kind_of, outline, why_flat
+from roilab.via.geometry import area, contains, kind_of, outline
 from roilab.via.labels import coco_instances
 from roilab.via.labels.attribute_roles import roles_of
 from roilab.via.labels.classes import ImageContext, name_classes
@@ -186,9 +186,7 @@ def _outlined(context: ImageContext) -> tuple[list[_InstanceBuilder], dict[str, 
         if label is None:
             left_out[tie] = key in context.classes
             continue
-        if reason := why_flat(shape):
-            message = f"the {kind_of(shape)} encloses no area: {reason}"
-            context.reporter.error(message, "draw it again in VIA, or delete it", region.index)
+        if context.is_flat(region):
             left_out[tie] = False
             continue
         if several := _several_ties(context, region):

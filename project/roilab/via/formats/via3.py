@@ -144,7 +144,6 @@ class _Project:
         regions: view id -> id, shape and values of the metadata that are regions of its image.
         attributes: view id -> attribute id -> the value that its image has.
         names: attribute id -> name.
-        ticked: ids of the attributes that are checkboxes.
         dropped: image and reason -> how many metadata are left out.
     """
 
@@ -157,7 +156,6 @@ class _Project:
     file_attributes: dict[str, records.Attribute] = field(default_factory=dict)
     problems: list[records.Problem] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
-    ticked: set[str] = field(default_factory=set)
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def error(self, message: str, remedy: str, image: str | None = None) -> None:
@@ -178,8 +176,6 @@ class _Project:
             number = data.get("type")
             default = data.get("default_option_id")
             kind = _TYPES.get(number, "text") if isinstance(number, int) else "text"
-            if kind == "checkbox":
-                self.ticked.add(aid)
             is_of_regions = str(data.get("anchor_id", "XY1")).endswith("XY1")
             if name:
                 group = self.region_attributes if is_of_regions else self.file_attributes
@@ -245,12 +241,13 @@ class _Project:
 
     def _named(self, held: _Values) -> _Values:
         """The values under the names of the attributes; of a checkbox, option -> True if ticked."""
-        values: _Values = {}
-        for aid, value in held.items():
-            if aid in self.ticked and isinstance(value, str):
+        declared = self.region_attributes | self.file_attributes
+        values = {self.names.get(aid, aid): value for aid, value in held.items()}
+        for name, value in values.items():
+            is_checkbox = name in declared and declared[name].type == "checkbox"
+            if is_checkbox and isinstance(value, str):
                 options = (option.strip() for option in value.split(","))
-                value = dict.fromkeys(filter(None, options), True)
-            values[self.names.get(aid, aid)] = value
+                values[name] = dict.fromkeys(filter(None, options), True)
         return values
 
     def _read_regions(self, vid: str, reporter: records.Reporter) -> Iterator[records.Region]:

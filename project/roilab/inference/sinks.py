@@ -239,21 +239,13 @@ def _text(path: Path) -> Iterator[Callable[[str], None]]:
     """
 
     def write(text: str) -> None:
-        with writing(path):
-            stream.write(text)
+        # The name of an image may be no Unicode.
+        content = text.encode("utf-8", errors="backslashreplace")
+        with writing(path), part.open("ab") as stream:
+            stream.write(content)
 
     with whole(path) as part:
-        with writing(path):
-            # The name of an image may be no Unicode.
-            stream = part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        try:
-            yield write
-            with writing(path):
-                stream.close()
-        finally:
-            # An error of closing must not hide the one that the block has raised.
-            with contextlib.suppress(OSError):
-                stream.close()
+        yield write
 
 
 @contextlib.contextmanager

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
+from PIL import Image
 from torch import nn
 
 from roilab.errors import UserError
 from roilab.inference import Prediction, Predictor, draw_prediction
-from roilab.inference.rendering import overview, picture_names
+from roilab.inference.rendering import OVERVIEW, picture_folder, picture_names
 from roilab.skeleton import COCO_PERSON
 
 
@@ -104,10 +105,13 @@ def test_no_two_pictures_have_one_name() -> None:
     assert all(name.endswith(".jpg") for name in names)
 
 
-def test_the_overview_makes_large_pictures_smaller() -> None:
-    sheet = overview([np.zeros((1500, 3000, 3), np.uint8), np.zeros((300, 200, 3), np.uint8)])
-    assert 2 * 768 <= sheet.shape[1] < 2 * 768 + 60
-    assert 384 <= sheet.shape[0] < 384 + 60
+def test_the_overview_makes_large_pictures_smaller(tmp_path: Path) -> None:
+    with picture_folder(tmp_path) as write:
+        write("wide.jpg", np.zeros((1500, 3000, 3), np.uint8))
+        write("small.jpg", np.zeros((300, 200, 3), np.uint8))
+    with Image.open(tmp_path / OVERVIEW) as sheet:
+        assert 2 * 768 <= sheet.width < 2 * 768 + 60
+        assert 384 <= sheet.height < 384 + 60
 
 
 RANDOM = np.random.default_rng(0)

@@ -25,17 +25,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from detectron2.config import LazyCall as L
 from omegaconf import DictConfig
-from PIL import Image
 from torch import nn
 
 from roilab.cli.arguments import parser_of
 from roilab.cli.console import ended, progress, say
 from roilab.cpu.optimize import optimize_for_inference
 from roilab.data.dataset import DetectionDataset, load_dataset
-from roilab.draw import Picture
+from roilab.draw import Picture, fit
 from roilab.engine import config, trusted
 from roilab.engine.load_run import check_meaning, load_model, load_run_config
 from roilab.engine.lock import locked
@@ -144,9 +142,8 @@ def write_pictures(
         records = sorted(dataset.records, key=lambda record: record["image_id"])
         pictures = {}  # by the place of the image among these
         for place in analysis.worst_images(WORST_PICTURES):
-            picture = Image.fromarray(draw(records[place]))
-            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            pictures[place] = rendering.jpeg(np.array(picture), rendering.PAGE_QUALITY)
+            picture = fit(draw(records[place]), LONGEST_SIDE)
+            pictures[place] = rendering.jpeg(picture, rendering.PAGE_QUALITY)
         page = evaluation_page(title, about, evaluation.results, analysis, pictures)
         write_whole(args.html, page)
         say(f"page: {args.html}")

@@ -5,6 +5,6 @@ Coordinates are continuous: the pixel of column c and row r covers [c, c + 1) x 
 
 from roilab.draw.instances import Mask, draw_instances
 from roilab.draw.palette import PALETTE, Picture
-from roilab.draw.sheets import grid, side_by_side, titled
+from roilab.draw.sheets import fit, grid, side_by_side, titled
 
-__all__ = ["PALETTE", "Mask", "Picture", "draw_instances", "grid", "side_by_side", "titled"]
+__all__ = ["PALETTE", "Mask", "Picture", "draw_instances", "fit", "grid", "side_by_side", "titled"]

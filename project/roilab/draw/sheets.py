@@ -82,6 +82,15 @@ def grid(pictures: Sequence[Picture], columns: int) -> Picture:
     return sheet
 
 
+def fit(picture: Picture, side: int) -> Picture:
+    """The picture, made smaller if it is wider or higher than `side` pixels."""
+    if max(picture.shape[:2]) <= side:
+        return picture
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side))
+    return np.array(image)
+
+
 def titled(picture: Picture, title: str, size: int) -> Picture:
     """The picture under a bar with a title, whose letters are `size` pixels high."""
     font = _font(size)

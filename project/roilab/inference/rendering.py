@@ -16,7 +16,7 @@ from pycocotools import mask as mask_utils
 from roilab.data.coco import Row, dataset_to_coco
 from roilab.data.coordinates import HALF_PIXEL
 from roilab.data.dataset import DetectionDataset
-from roilab.draw import Mask, Picture, draw_instances, grid, side_by_side
+from roilab.draw import Mask, Picture, draw_instances, fit, grid, side_by_side
 from roilab.files import write_whole
 from roilab.image_files import read_rgb
 from roilab.inference.predictor import KEYPOINT_THRESHOLD, Prediction
@@ -160,30 +160,19 @@ def enlarged(image: Picture) -> Picture:
 def picture_folder(folder: Path) -> Iterator[Callable[[str, Picture], None]]:
     """A function that writes a picture by its name into a folder, as a JPEG.
 
-    At the end of the block, the overview gets the first of them.
+    At the end of the block, the overview gets the first of them, the large ones made smaller.
     """
     cells: list[Picture] = []
 
     def write(name: str, picture: Picture) -> None:
         write_whole(folder / name, jpeg(picture, PICTURE_QUALITY))
         if len(cells) < _OVERVIEW_PICTURES:
-            cells.append(np.array(_shrunk(picture, _LEGIBLE_SIDE)))
+            cells.append(fit(picture, _LEGIBLE_SIDE))
 
     yield write
     if cells:
-        write_whole(folder / OVERVIEW, jpeg(overview(cells), PICTURE_QUALITY))
-
-
-def overview(pictures: Sequence[Picture]) -> Picture:
-    """One sheet of several pictures, the large ones made smaller."""
-    cells = [np.array(_shrunk(picture, _LEGIBLE_SIDE)) for picture in pictures]
-    return grid(cells, _OVERVIEW_COLUMNS)
-
-
-def _shrunk(picture: Picture, side: int) -> Image.Image:
-    image = Image.fromarray(picture)
-    image.thumbnail((side, side))
-    return image
+        overview = grid(cells, _OVERVIEW_COLUMNS)
+        write_whole(folder / OVERVIEW, jpeg(overview, PICTURE_QUALITY))
 
 
 def picture_names(files: Sequence[Path]) -> list[str]:
@@ -204,5 +193,5 @@ def picture_names(files: Sequence[Path]) -> list[str]:
 def jpeg(picture: Picture, quality: int) -> bytes:
     """The content of a JPEG file; a picture that is too large for one is made smaller."""
     stream = io.BytesIO()
-    _shrunk(picture, _JPEG_SIDE).save(stream, "JPEG", quality=quality)
+    Image.fromarray(fit(picture, _JPEG_SIDE)).save(stream, "JPEG", quality=quality)
     return stream.getvalue()

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from roilab.draw import Picture
+from roilab.draw import Picture, fit
 from roilab.errors import UserError
 from roilab.files import whole
 
@@ -218,10 +218,7 @@ def video_writer(
 
     def add(picture: Picture, seconds: float) -> None:
         nonlocal stream, last
-        if max(picture.shape[:2]) > _LARGEST_SIDE:
-            image = Image.fromarray(picture)
-            image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-            picture = np.array(image)
+        picture = fit(picture, _LARGEST_SIDE)
         height, width = picture.shape[:2]
         if height % 2 or width % 2:  # colours are stored for two pixels by two
             picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from roilab.inference.one_euro import KeypointSmoother
 from roilab.inference.predictor import Prediction
+from roilab.inference.tracking import KeypointSmoother
 
 RATE = 30  # frames a second
 SIZE = 100.0  # of the instance, in pixels

@@ -79,7 +79,8 @@ class Tracker:
             velocity = np.zeros(2)
             if index in links:
                 known = tracks[links[index]]
-                step = (_centre(box) - _centre(known.box)) / (self._frame - known.frame)
+                shift = (box - known.box).reshape(2, 2).mean(axis=0)  # of the centre
+                step = shift / (self._frame - known.frame)
                 velocity = _NEWEST * step + (1 - _NEWEST) * known.velocity
                 number = known.number
             else:
@@ -101,12 +102,13 @@ class Tracker:
         moved = np.array([track.velocity for track in tracks]) * frames[:, None]
         boxes = np.array([track.box for track in tracks]) + np.tile(moved, 2)
         detected = Boxes(torch.from_numpy(prediction.boxes.astype(float)))
-        similarity = pairwise_iou(detected, Boxes(torch.from_numpy(boxes))).numpy()
+        expected = Boxes(torch.from_numpy(boxes))
+        similarity = pairwise_iou(detected, expected).numpy()
         if len(self.sigmas):
             places = np.array([track.keypoints for track in tracks])
             places[..., :2] += moved[:, None]
-            area = (_area(prediction.boxes)[:, None] + _area(boxes)) / 2
-            oks = _oks(keypoints, places, area, self.sigmas)
+            area = (detected.area()[:, None] + expected.area()) / 2
+            oks = _oks(keypoints, places, area.numpy(), self.sigmas)
             similarity = np.where(np.isnan(oks), similarity, (similarity + oks) / 2)
         labels = np.array([track.label for track in tracks])
         alike = np.array(prediction.labels)[:, None] == labels
@@ -118,14 +120,6 @@ class Tracker:
             if row not in links and column not in links.values():
                 links[row] = column
         return links
-
-
-def _centre(box: Array) -> Array:
-    return (box[:2] + box[2:]) / 2
-
-
-def _area(boxes: Array) -> Array:
-    return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
 
 
 def _oks(one: Array, other: Array, area: Array, sigmas: Array) -> Array:

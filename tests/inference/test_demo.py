@@ -25,7 +25,7 @@ from roilab.data.dataset import load_dataset
 from roilab.draw import side_by_side
 from roilab.engine.run_folder import Run
 from roilab.inference import draw_prediction, read_rgb
-from roilab.inference.prefetch import THREADS
+from roilab.inference.prefetch import THREAD
 from roilab.inference.video import probe, read_video, video_writer
 from roilab.synthetic import FiguresPaths
 
@@ -298,7 +298,7 @@ def test_ctrl_c_keeps_what_was_found(
     assert 0 < count < 20
     assert len(list(read_video(out / "film.mp4"))) == count
     assert {path.suffix for path in out.iterdir()} == {".mp4", ".json", ".csv"}
-    assert not {thread.name for thread in threading.enumerate()} & set(THREADS)
+    assert THREAD not in {thread.name for thread in threading.enumerate()}
 
 
 def test_an_error_leaves_nothing_half_written(
@@ -317,7 +317,19 @@ def test_an_error_leaves_nothing_half_written(
     assert "No space left" in done.stderr
     assert [path.name for path in out.iterdir()] == ["predictions.json"]
     assert (out / "predictions.json").read_text() == "old"
-    assert not {thread.name for thread in threading.enumerate()} & set(THREADS)
+    assert THREAD not in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_error_of_writing_ends_it_where_a_large_image_waits(
+    predict: Script, figures: FiguresPaths, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "x.jpg")
+
+    monkeypatch.setattr("roilab.cli.predict.LARGE", 0)
+    monkeypatch.setattr("roilab.inference.rendering.write_whole", full)
+    done = predict(figures.val.parent, out, "--save", "picture", "--batch", 1, status=2)
+    assert "No space left" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["json", "csv", "coco", "picture"])

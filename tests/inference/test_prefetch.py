@@ -14,7 +14,7 @@ from roilab.inference import prefetch
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    assert not {thread.name for thread in threading.enumerate()} & set(prefetch.THREADS)
+    assert prefetch.THREAD not in {thread.name for thread in threading.enumerate()}
 
 
 def numbers(produced: list[int], closed: list[bool], fails_at: int = 10**9) -> Generator[int]:
@@ -38,7 +38,7 @@ def test_items_come_in_order_from_another_thread() -> None:
 
     with prefetch.prefetch(items(), 3) as stream:
         assert list(stream) == list(range(50))
-    assert threads == {prefetch.THREADS[0]}
+    assert threads == {prefetch.THREAD}
 
 
 def test_no_more_is_made_than_may_wait() -> None:

@@ -165,7 +165,11 @@ def _process(
     with open_outputs(plan) as outputs, bar:
 
         def write(result: FramePrediction) -> None:
-            outputs.add(result if track is None else track(result))
+            try:
+                outputs.add(result if track is None else track(result))
+            except BaseException:
+                gate.close()  # no later frame is written, for which a large one would wait
+                raise
             gate.leave()
 
         size = max(2, args.batch)

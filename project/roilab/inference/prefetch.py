@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-THREADS = ("prefetch", "background")  # their names
+THREAD = "prefetch"  # the name of each
 _WAIT = 0.05  # seconds between two looks whether a thread has ended
 _END = object()  # follows the last item of a queue
 
@@ -23,7 +23,7 @@ class Abandoned(Exception):
 
 def is_any_running() -> bool:
     """Whether a thread of this module is still at work."""
-    return any(thread.name in THREADS for thread in threading.enumerate())
+    return any(thread.name == THREAD for thread in threading.enumerate())
 
 
 class LargeItemGate:
@@ -59,14 +59,6 @@ class LargeItemGate:
             self._changed.notify_all()
 
 
-def _put(waiting: queue.Queue[Any], item: object, is_over: Callable[[], bool]) -> None:
-    """Wait for a place in a queue, until nobody takes its items any more."""
-    while not is_over():
-        with contextlib.suppress(queue.Full):
-            waiting.put(item, timeout=_WAIT)
-            return
-
-
 @contextlib.contextmanager
 def prefetch(
     items: Generator[T, None, None], size: int, abandon: Callable[[], bool] = lambda: False
@@ -80,16 +72,23 @@ def prefetch(
     stop = threading.Event()
     failures: list[BaseException] = []
 
+    def put(item: object) -> None:
+        """Wait for a place in the queue, until nobody takes its items any more."""
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=_WAIT)
+                return
+
     def work() -> None:
         try:
             with contextlib.closing(items):
                 for item in items:
-                    _put(ready, item, stop.is_set)
+                    put(item)
                     if stop.is_set():
                         break
         except BaseException as error:  # raised again in the main thread
             failures.append(error)
-        _put(ready, _END, stop.is_set)
+        put(_END)
 
     def arriving() -> Iterator[T]:
         while not abandon():
@@ -102,7 +101,7 @@ def prefetch(
                 else:
                     return
 
-    thread = threading.Thread(target=work, name=THREADS[0], daemon=True)
+    thread = threading.Thread(target=work, name=THREAD, daemon=True)
     thread.start()
     try:
         yield arriving()
@@ -125,49 +124,36 @@ def result_of(work: Callable[[], T], abandon: Callable[[], bool]) -> T:
 
 @contextlib.contextmanager
 def in_background(
-    work: Callable[[T], None], size: int, abandon: Callable[[], bool] = lambda: False
+    work: Callable[[T], object], size: int, abandon: Callable[[], bool] = lambda: False
 ) -> Iterator[Callable[[T], None]]:
     """A function that queues up to `size` items for `work` in a thread, and waits for a place.
 
-    An exception of `work` is raised by the next call, or at the end of the block, and no later item
+    An exception of `work` is raised by a later call, or at the end of the block, and no later item
     is worked on. At the end of the block all items are done; when the block raises, the queued ones
     are dropped. Raises Abandoned when `abandon` says that the thread is abandoned at work.
     """
-    waiting: queue.Queue[Any] = queue.Queue(size)
-    stop = threading.Event()
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        for item in iter(waiting.get, _END):
-            # The queue is emptied all the same, so that nobody waits for a place in it for ever.
-            if failures or stop.is_set():
-                continue
-            try:
-                work(item)
-            except BaseException as error:  # raised again in the main thread
-                failures.append(error)
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    outcomes = (work(item) for item in iter(waiting.get, _END))
+    pending = 0
 
     def call(item: T) -> None:
-        if failures:
-            raise failures[0]
-        _put(waiting, item, is_over)
+        nonlocal pending
+        if pending > size:  # one of them is worked on
+            wait()
+        pending += 1
+        waiting.put(item)
 
-    def is_over() -> bool:
-        alive = thread.is_alive()
-        if alive and abandon():
+    def wait() -> None:
+        """Wait until the oldest of the pending items is done."""
+        nonlocal pending
+        if next(done, _END) is _END:
             raise Abandoned
-        return not alive
+        pending -= 1
 
-    thread = threading.Thread(target=run, name=THREADS[1], daemon=True)
-    thread.start()
-    try:
-        yield call
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        _put(waiting, _END, is_over)
-        while not is_over():
-            thread.join(_WAIT)
-    if failures:
-        raise failures[0]
+    with prefetch(outcomes, size + 1, abandon) as done:
+        try:
+            yield call
+            while pending:
+                wait()
+        finally:
+            waiting.put(_END)

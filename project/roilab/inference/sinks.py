@@ -131,6 +131,16 @@ class _Item:
         titles = ["original", *(run.title for run in runs)]
         return side_by_side([rendering.enlarged(image), *pictures], titles)
 
+    @functools.cached_property
+    def image_file(self) -> Path:
+        """The file of the image, which a frame of a video becomes, for data that refer to it."""
+        frame = self.result.frame
+        if frame.path is not None:
+            return frame.path
+        path = self.plan.frame_folder / self.plan.frame_name(frame)
+        write_whole(path, rendering.jpeg(frame.image, rendering.FRAME_QUALITY))
+        return path
+
 
 _Add: TypeAlias = Callable[[_Item], None]
 
@@ -166,11 +176,9 @@ def open_outputs(plan: OutputPlan) -> Iterator[Outputs]:
     When the block raises, there are none of them.
     """
     outputs = Outputs(plan, [], [])
-    kinds = {*plan.kinds, "frames"} if plan.saves_frames else set(plan.kinds)
-    sinks = {"picture": _pictures, "video": _video, "frames": _frames}  # VIA needs the frames
-    sinks |= {"json": _json, "csv": _csv, "coco": _coco}
-    contexts = [sink(plan) for kind, sink in sinks.items() if kind in kinds]
-    if not kinds.isdisjoint(via.WRITERS):
+    sinks = {"picture": _pictures, "video": _video, "json": _json, "csv": _csv, "coco": _coco}
+    contexts = [sink(plan) for kind, sink in sinks.items() if kind in plan.kinds]
+    if not via.WRITERS.keys().isdisjoint(plan.kinds):
         contexts.append(_via(plan, outputs.problems))
     with contextlib.ExitStack() as stack:
         outputs.sinks += [stack.enter_context(context) for context in contexts]
@@ -197,17 +205,6 @@ def _pictures(plan: OutputPlan) -> Iterator[_Add]:
 def _video(plan: OutputPlan) -> Iterator[_Add]:
     with video_writer(plan.video_file, plan.source.rate, plan.source.tick) as write:
         yield lambda item: write(item.picture, item.result.frame.seconds or 0.0)
-
-
-@contextlib.contextmanager
-def _frames(plan: OutputPlan) -> Iterator[_Add]:
-    """The frames of a video as they are, for data that refer to image files."""
-
-    def add(item: _Item) -> None:
-        path = plan.frame_folder / plan.frame_name(item.result.frame)
-        write_whole(path, rendering.jpeg(item.result.frame.image, rendering.FRAME_QUALITY))
-
-    yield add
 
 
 @contextlib.contextmanager
@@ -255,8 +252,7 @@ def _coco(plan: OutputPlan) -> Iterator[_Add]:
     def add(item: _Item) -> None:
         row = item.row
         if plan.saves_frames:
-            name = plan.frame_name(item.result.frame)
-            row = row | {"file_name": f"{plan.frame_folder.name}/{name}"}
+            row = row | {"file_name": f"{plan.frame_folder.name}/{item.image_file.name}"}
         rows.append(row)
 
     yield add
@@ -273,12 +269,8 @@ def _via(plan: OutputPlan, problems: list[via.Problem]) -> Iterator[_Add]:
         folder = plan.frame_folder.resolve()
 
     def add(item: _Item) -> None:
-        frame = item.result.frame
-        path, name = frame.path, frame.file_name
-        if path is None:
-            name = plan.frame_name(frame)
-            path = plan.frame_folder / name
-        size = path.stat().st_size
+        name = item.image_file.name if plan.saves_frames else item.result.frame.file_name
+        size = item.image_file.stat().st_size
         records.append(formats.via_record(name, size, item.result.predictions[0], plan.runs[0]))
 
     yield add

@@ -2,13 +2,9 @@
 
 import contextlib
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
-
-try:
-    import resource
-except ModuleNotFoundError:  # not on Windows
-    resource = None  # type: ignore[assignment]
 
 from roilab.errors import UserError
 
@@ -30,15 +26,14 @@ def available(root: Path = Path("/")) -> tuple[int, str] | None:
     free = _fields(root / "proc/meminfo").get("MemAvailable")
     if free is not None:
         bounds.append((free, "the machine has free"))
-    if resource is not None:
-        status = _fields(root / "proc/self/status")
-        for kind, field, name in (
-            (resource.RLIMIT_AS, "VmSize", "ulimit -v"),
-            (resource.RLIMIT_DATA, "VmData", "ulimit -d"),
-        ):
-            most, _ = resource.getrlimit(kind)
-            if most != resource.RLIM_INFINITY and field in status:
-                bounds.append((max(most - status[field], 0), f"{name} leaves"))
+    status = _fields(root / "proc/self/status")
+    for kind, field, name in (
+        (resource.RLIMIT_AS, "VmSize", "ulimit -v"),
+        (resource.RLIMIT_DATA, "VmData", "ulimit -d"),
+    ):
+        most, _ = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY and field in status:
+            bounds.append((max(most - status[field], 0), f"{name} leaves"))
     return min(bounds, default=None)
 
 

@@ -14,10 +14,12 @@ from PIL import Image
 from roilab.app.results import Downloads
 from roilab.app.uploads import Moment, Shot, png
 from roilab.inference import Prediction
-from roilab.inference.formats import NAMES, RunDescription
+from roilab.inference.formats import RunDescription
 from roilab.skeleton import Skeleton
 from roilab.via import build_instances, read
+from roilab.via.records import TAGS
 
+NAMES = {role: role for role in TAGS}
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 KEYPOINTS = np.full((3, 2, 3), np.nan)
 KEYPOINTS[0] = [[10.5, 12.5, 0.9], [20.5, 22.5, 0.4]]

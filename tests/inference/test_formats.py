@@ -13,11 +13,13 @@ from roilab.curation.merge import merge_annotations
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.engine.run_folder import Run
 from roilab.inference import Prediction, predictions_to_coco, to_json, via_annotations, via_record
-from roilab.inference.formats import NAMES, RunDescription, attribute_names
+from roilab.inference.formats import RunDescription, attribute_names
 from roilab.skeleton import Skeleton
+from roilab.via.records import TAGS
 
 BONES = Skeleton("bones", ("person",), ("head", "hand"), (), (), (0.1, 0.1))
 CLASSES = ("car", "person")
+NAMES = {role: role for role in TAGS}
 RUN = RunDescription("run", CLASSES, (500, 3), BONES, NAMES, 0.0)
 
 

@@ -23,8 +23,6 @@ from roilab.via.records import TAGS, image_key
 
 # How far, in pixels, an outline may leave a mask's edge, so that a person can drag its vertices.
 _TOLERANCE = 0.75
-# Role -> the attribute that has it, where the training data names none.
-NAMES: Mapping[str, str] = {role: role for role in TAGS}
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,9 @@ def attribute_names(run: Run) -> dict[str, str]:
     rules = rules if isinstance(rules, DictConfig) else {}
     stated = {role: rules.get(f"{role}_attribute") for role in TAGS}
     # Several attributes that are a class each are predicted as one.
-    stated = {role: name for role, name in stated.items() if isinstance(name, str)}
-    names = {}
-    for role in TAGS:
-        own = f"predicted {role}" if role in stated.values() else role
-        names[role] = stated.get(role) or own
-    return names
+    stated = {role: name for role, name in stated.items() if name and isinstance(name, str)}
+    own = {role: f"predicted {role}" if role in stated.values() else role for role in TAGS}
+    return own | stated
 
 
 def json_head(run: RunDescription, *, is_video: bool, rate: Fraction | None) -> dict[str, Any]:

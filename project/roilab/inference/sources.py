@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
 
 from roilab.draw import Picture
 from roilab.errors import UserError
@@ -19,7 +18,6 @@ _IMAGES = ".avif .bmp .gif .jfif .jp2 .jpeg .jpg .pgm .png .ppm .tif .tiff .webp
 _VIDEOS = ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv"
 SUFFIXES, VIDEO_SUFFIXES = frozenset(_IMAGES.split()), frozenset(_VIDEOS.split())
 _WEBCAM = "webcam:"
-Check: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +139,7 @@ def _images(files: Sequence[Path]) -> Source:
     folders = [file.parent.resolve() for file in files]
     folder = Path(os.path.commonpath(folders))
 
-    def frames(check: Check | None = None) -> Iterator[Frame | UserError]:
+    def frames(check: Callable[[int, int], None] | None = None) -> Iterator[Frame | UserError]:
         for file, place in zip(files, folders, strict=True):
             name = (place.relative_to(folder) / file.name).as_posix()
             try:

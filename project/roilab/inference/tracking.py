@@ -1,7 +1,7 @@
 """Instances linked from frame to frame of a video: their numbers, and their steadied keypoints."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -147,6 +147,7 @@ class _State(NamedTuple):
     velocity: Array
 
 
+@dataclass(eq=False)
 class KeypointSmoother:
     """The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) on the keypoints of tracks.
 
@@ -165,19 +166,11 @@ class KeypointSmoother:
         patience: the seconds after which a track that is gone is forgotten.
     """
 
-    def __init__(
-        self,
-        min_cutoff: float = 1.0,
-        beta: float = 8.0,
-        derivative_cutoff: float = 1.0,
-        *,
-        patience: float = 1.0,
-    ) -> None:
-        self.min_cutoff = min_cutoff
-        self.beta = beta
-        self.derivative_cutoff = derivative_cutoff
-        self.patience = patience
-        self._states: dict[int, _State] = {}
+    min_cutoff: float = 1.0
+    beta: float = 8.0
+    derivative_cutoff: float = 1.0
+    patience: float = 1.0
+    _states: dict[int, _State] = field(default_factory=dict, init=False)
 
     def __call__(
         self, prediction: Prediction, ids: Sequence[int] | npt.NDArray[np.int64], seconds: float

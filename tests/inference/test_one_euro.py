@@ -104,7 +104,8 @@ def test_the_order_of_instances_does_not_matter() -> None:
     smoother = KeypointSmoother()
     for at, places in enumerate(video):
         order = rng.permutation(2)
-        filtered = places_of(smoother(frame(places[order]), order + 40, at / RATE))
+        ids = (order + 40).tolist()
+        filtered = places_of(smoother(frame(places[order]), ids, at / RATE))
         assert_array_equal(filtered, expected[at, order])
 
 

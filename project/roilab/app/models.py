@@ -127,7 +127,7 @@ def track_shots(result: Result, shots: Sequence[Shot], threshold: float) -> Resu
     tracks = {}
     for shot in shots:
         prediction = result.predictions[shot.digest].above(threshold)
-        tracks[shot.digest] = tracker.update(prediction).tolist()
+        tracks[shot.digest] = tracker.update(prediction)
     return replace(result, tracks=tracks)
 
 

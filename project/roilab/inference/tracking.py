@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from detectron2.structures import Boxes, pairwise_iou
 
@@ -65,7 +64,7 @@ class Tracker:
         self._frame = self._next = 0
         self._tracks: list[_Track] = []
 
-    def update(self, prediction: Prediction) -> npt.NDArray[np.int64]:
+    def update(self, prediction: Prediction) -> list[int]:
         """The numbers of the N instances of the next frame, from 0 on; no number is used twice."""
         self._frame += 1
         tracks = [t for t in self._tracks if self._frame - t.frame <= self.patience + 1]
@@ -73,7 +72,7 @@ class Tracker:
         if len(self.sigmas) and prediction.keypoints is not None:
             keypoints[:] = prediction.keypoints
         links = self._links(prediction, keypoints, tracks)
-        numbers = np.empty(len(prediction), dtype=np.int64)
+        numbers = []
         for index, label in enumerate(prediction.labels):
             box = prediction.boxes[index].astype(float)
             velocity = np.zeros(2)
@@ -86,7 +85,7 @@ class Tracker:
             else:
                 number = self._next
                 self._next += 1
-            numbers[index] = number
+            numbers.append(number)
             tracks.append(_Track(number, label, self._frame, box, keypoints[index], velocity))
         continued = set(links.values())
         self._tracks = [track for place, track in enumerate(tracks) if place not in continued]
@@ -172,9 +171,7 @@ class KeypointSmoother:
     patience: float = 1.0
     _states: dict[int, _State] = field(default_factory=dict, init=False)
 
-    def __call__(
-        self, prediction: Prediction, ids: Sequence[int] | npt.NDArray[np.int64], seconds: float
-    ) -> Prediction:
+    def __call__(self, prediction: Prediction, ids: Sequence[int], seconds: float) -> Prediction:
         """The instances of a frame with x and y of their keypoints smoothed; scores stay.
 
         `ids` are the N numbers of the tracker; frames need not be evenly apart.
@@ -190,7 +187,7 @@ class KeypointSmoother:
         seen = prediction.keypoints[..., 2:] > KEYPOINT_THRESHOLD
         none = np.full(raw.shape[1:], np.nan)
         new = _State(seconds - 1, none, none, np.zeros_like(none))
-        states = [self._states.get(int(number), new) for number in ids]
+        states = [self._states.get(number, new) for number in ids]
         times = np.array([state.seconds for state in states])
         last_raw = np.array([state.raw for state in states])
         last_smooth = np.array([state.smooth for state in states])
@@ -209,7 +206,7 @@ class KeypointSmoother:
         smooth = np.where(known, last_smooth + weight * (raw - last_smooth), raw)
         kept = np.where(seen, smooth, np.nan)
         for number, *state in zip(ids, raw, kept, velocity, strict=True):
-            self._states[int(number)] = _State(seconds, *state)
+            self._states[number] = _State(seconds, *state)
         keypoints = prediction.keypoints.copy()
         keypoints[..., :2] = smooth
         return replace(prediction, keypoints=keypoints)
@@ -230,7 +227,7 @@ def frame_tracker(
         predictions = []
         tracks = []
         for prediction, (tracker, smoother) in zip(result.predictions, pairs, strict=True):
-            numbers = tracker.update(prediction).tolist()
+            numbers = tracker.update(prediction)
             if smooth and result.frame.seconds is not None:
                 prediction = smoother(prediction, numbers, result.frame.seconds)
             predictions.append(prediction)

@@ -175,14 +175,13 @@ def open_outputs(plan: OutputPlan) -> Iterator[Outputs]:
 
     When the block raises, there are none of them.
     """
-    outputs = Outputs(plan, [], [])
+    problems: list[via.Problem] = []
     sinks = {"picture": _pictures, "video": _video, "json": _json, "csv": _csv, "coco": _coco}
     contexts = [sink(plan) for kind, sink in sinks.items() if kind in plan.kinds]
     if not via.WRITERS.keys().isdisjoint(plan.kinds):
-        contexts.append(_via(plan, outputs.problems))
+        contexts.append(_via(plan, problems))
     with contextlib.ExitStack() as stack:
-        outputs.sinks += [stack.enter_context(context) for context in contexts]
-        yield outputs
+        yield Outputs(plan, [stack.enter_context(context) for context in contexts], problems)
 
 
 @contextlib.contextmanager
@@ -264,9 +263,7 @@ def _coco(plan: OutputPlan) -> Iterator[_Add]:
 def _via(plan: OutputPlan, problems: list[via.Problem]) -> Iterator[_Add]:
     """Files for VIA, which open where the images, or the frames of the video, now are."""
     records: list[formats.PredictedImage] = []
-    folder = plan.source.folder
-    if plan.saves_frames or folder is None:
-        folder = plan.frame_folder.resolve()
+    folder = plan.frame_folder.resolve() if plan.saves_frames else plan.source.folder
 
     def add(item: _Item) -> None:
         name = item.image_file.name if plan.saves_frames else item.result.frame.file_name

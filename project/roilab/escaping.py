@@ -26,7 +26,7 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Text with all control characters as codes, also line breaks and tabs: `\\n`."""
-    return _LINE.sub(lambda match: repr(match[0])[1:-1], printable(text))
+    return _LINE.sub(_code, printable(text))
 
 
 def escape_markdown(text: str) -> str:
@@ -45,6 +45,5 @@ def csv_cell(text: str) -> str:
 
 
 def _code(match: re.Match[str]) -> str:
-    """A control character as Python writes it: `\\x1b`, `\\u202e`."""
-    number = ord(match[0])
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+    """A control character as Python writes it: `\\x1b`, `\\u202e`, `\\n`."""
+    return repr(match[0])[1:-1]

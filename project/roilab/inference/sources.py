@@ -68,14 +68,12 @@ def open_source(inputs: Sequence[str]) -> Source:
 
     Raises UserError if an input does not exist, or a video or webcam is not alone.
     """
-    cameras = []
+    cameras = [name for name in inputs if name.startswith(_WEBCAM)]
     unique: dict[Path, Path] = {}
     for name in inputs:
-        if name.startswith(_WEBCAM):
-            cameras.append(name)
-            continue
-        for file in _files(name):
-            unique.setdefault(file.resolve(), file)
+        if name not in cameras:
+            for file in _files(name):
+                unique.setdefault(file.resolve(), file)
     files = list(unique.values())
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if (cameras or videos) and len(cameras) + len(files) > 1:

@@ -32,6 +32,7 @@ class _Track(NamedTuple):
     velocity: Array
 
 
+@dataclass(eq=False)
 class Tracker:
     """Gives instances numbers that stay the same from frame to frame. For one video.
 
@@ -49,20 +50,16 @@ class Tracker:
         sure: the score from which an instance chooses first.
     """
 
-    def __init__(
-        self,
-        skeleton: Skeleton | None = None,
-        *,
-        least: float = 0.2,
-        patience: int = 15,
-        sure: float = 0.5,
-    ) -> None:
-        self.sigmas = np.array(() if skeleton is None else skeleton.sigmas)
-        self.least = least
-        self.patience = patience
-        self.sure = sure
-        self._frame = self._next = 0
-        self._tracks: list[_Track] = []
+    skeleton: Skeleton | None = None
+    least: float = 0.2
+    patience: int = 15
+    sure: float = 0.5
+    _tracks: list[_Track] = field(default_factory=list, init=False)
+    _frame: int = field(default=0, init=False)
+    _next: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.sigmas = np.array(() if self.skeleton is None else self.skeleton.sigmas)
 
     def update(self, prediction: Prediction) -> list[int]:
         """The numbers of the N instances of the next frame, from 0 on; no number is used twice."""

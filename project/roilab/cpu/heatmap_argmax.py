@@ -191,22 +191,24 @@ def _enlarged(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Ten
         Value, -inf where no pixel falls in the window, and row * width + column in the enlarged
         map, each B.
     """
-    values, places = maps.new_zeros(len(windows)), windows.new_zeros(len(windows))
+    value, place = maps.new_zeros(len(windows)), windows.new_zeros(len(windows))
     for part in _alike(sizes[windows[:, 0]] // sizes.new_tensor(maps.shape[1:]) + 2):
-        window = windows[part]
-        size = sizes[window[:, 0]]
-        rows, down, any_row = _axis(window[:, 1], size[:, 0], maps.shape[1], maps.dtype)
-        cols, across, any_col = _axis(window[:, 2], size[:, 1], maps.shape[2], maps.dtype)
-        # 4 x 4 x B cells; summed across to 4 x columns x B, and down to rows x columns x B.
-        patch = _patches(maps, window, 4)
-        lines = reduce(torch.add, (patch[:, j, None] * across[j] for j in range(4)))
-        grid = reduce(torch.add, (lines[i] * down[i][:, None] for i in range(4)))
-        value, index = grid.flatten(0, 1).max(dim=0)
-        row = rows.gather(0, index[None] // grid.shape[1])[0]
-        col = cols.gather(0, index[None] % grid.shape[1])[0]
-        values[part] = value.masked_fill(~(any_row & any_col), -torch.inf)
-        places[part] = row * size[:, 1] + col
-    return values, places
+        value[part], place[part] = _enlarge(maps, windows[part], sizes[windows[part, 0]])
+    return value, place
+
+
+def _enlarge(maps: Tensor, windows: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_enlarged`, all at once, for B x 2 sizes; what it holds is free before the next part."""
+    rows, down, any_row = _axis(windows[:, 1], sizes[:, 0], maps.shape[1], maps.dtype)
+    cols, across, any_col = _axis(windows[:, 2], sizes[:, 1], maps.shape[2], maps.dtype)
+    # 4 x 4 x B cells; summed across to 4 x columns x B, and down to rows x columns x B.
+    patch = _patches(maps, windows, 4)
+    lines = reduce(torch.add, (patch[:, j, None] * across[j] for j in range(4)))
+    grid = reduce(torch.add, (lines[i] * down[i][:, None] for i in range(4)))
+    value, index = grid.flatten(0, 1).max(dim=0)
+    row = rows.gather(0, index[None] // grid.shape[1])[0]
+    col = cols.gather(0, index[None] % grid.shape[1])[0]
+    return value.masked_fill(~(any_row & any_col), -torch.inf), row * sizes[:, 1] + col
 
 
 def _axis(

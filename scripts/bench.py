@@ -8,12 +8,11 @@ in scripts/benchmarks.
 """
 
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import MEANINGS, Benchmark, load, seconds
+from benchmarks import MEANINGS, Benchmark, load, medians
 from roilab.cli.console import exit_with, set_up
 from roilab.cli.parser import Parser
 from roilab.files import write_whole
@@ -46,18 +45,11 @@ def main() -> int:
 
 
 def measure(benchmark: Benchmark) -> dict[str, float | str]:
-    """Medians of ours and of the reference, which take turns after one call of each, and ratios."""
-    gauge = benchmark.gauge or seconds
+    """Medians of ours and of the reference for a unit of work, and their ratios."""
     works = {"ours": benchmark.ours, "reference": benchmark.reference}
-    measures: dict[str, list[float]] = {name: [] for name in works}
-    for work in works.values():
-        work()
-    for index in range(benchmark.rounds):
-        names = list(works) if index % 2 == 0 else list(reversed(works))
-        for name in names:
-            measures[name].append(gauge(works[name]))
-    ours = statistics.median(measures["ours"]) / benchmark.work[0]
-    reference = statistics.median(measures["reference"]) / benchmark.work[1]
+    measures = medians(works, benchmark.rounds, benchmark.unit)
+    ours = measures["ours"] / benchmark.work[0]
+    reference = measures["reference"] / benchmark.work[1]
     ratio = ours / reference
     result: dict[str, float | str] = {"ours": ours, "reference": reference, "unit": benchmark.unit}
     result |= {"ratio": ratio, "speed_up": reference / ours}

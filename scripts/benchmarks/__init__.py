@@ -65,6 +65,9 @@ BENCHMARKS = {
 MODULES = {name: module for module, meanings in BENCHMARKS.items() for name in meanings}
 MEANINGS = {name: BENCHMARKS[module][name] for name, module in sorted(MODULES.items())}
 
+Work = Callable[[], Any]
+Works = Mapping[str, Work]
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -76,17 +79,16 @@ class Benchmark:
         reference: does the same work, or a lower bound of it, in the other way.
         rounds: how often each is timed; the median counts.
         work: how many units of work one call of each does; measures are compared by unit.
-        gauge: the measure of a call, in `unit`; None: its time.
+        unit: of the measures: the seconds of a call, or the bytes that it returns.
         bar: the range that the project wants the ratio to be in.
         note: further results, computed after the timing.
     """
 
     reference_name: str
-    ours: Callable[[], object]
-    reference: Callable[[], object]
+    ours: Work
+    reference: Work
     rounds: int = 15
     work: tuple[float, float] = (1, 1)
-    gauge: Callable[[Callable[[], object]], float] | None = None
     unit: str = "s"
     bar: tuple[float, float] | None = None
     note: Callable[[], str] | None = None
@@ -101,7 +103,7 @@ def load(name: str, folder: Path, **sizes: Any) -> Benchmark:
     return benchmark
 
 
-def on_one_thread(work: Callable[[], object]) -> Callable[[], None]:
+def on_one_thread(work: Work) -> Callable[[], None]:
     """The same work on one core.
 
     On shared cores threads wait for each other, which costs ten times the work on both sides alike
@@ -121,24 +123,24 @@ def on_one_thread(work: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Work) -> float:
     """The seconds of one call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def median_seconds(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median seconds of each work, taken in turns after one call of each to warm up."""
+def medians(works: Works, rounds: int, unit: str = "s") -> dict[str, float]:
+    """The median measure of each work, taken in turns after one call of each to warm up."""
     for work in works.values():
         work()
-    turns = [[seconds(work) for work in works.values()] for _ in range(rounds)]
-    return dict(zip(works, map(statistics.median, zip(*turns, strict=True)), strict=True))
-
-
-def measured(work: Callable[[], object]) -> float:
-    """A gauge for work that returns its own measure."""
-    return float(str(work()))
+    measures: dict[str, list[float]] = {name: [] for name in works}
+    names = list(works)
+    for _ in range(rounds):
+        for name in names:
+            measures[name].append(seconds(works[name]) if unit == "s" else works[name]())
+        names.reverse()
+    return {name: statistics.median(values) for name, values in measures.items()}
 
 
 def in_new_process(function: Callable[..., Any], *arguments: object) -> Any:
@@ -153,7 +155,7 @@ def peak_memory() -> int:
     return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
-def peak_memory_of(work: Callable[[], object]) -> int:
+def peak_memory_of(work: Work) -> int:
     """The most bytes that this process takes for a work, beyond those in use before."""
     before = reset_peak_memory()
     work()

@@ -1,7 +1,6 @@
 """Layers of `train.cpu_kernels` against torch's own, alone, in a training step and in a call."""
 
 import copy
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from benchmarks import Benchmark, median_seconds
+from benchmarks import Benchmark, Work, Works, medians
 from benchmarks.inference import STRIDE, model_config, model_inputs, sample_image
 from benchmarks.training import our_batches, write_data
 from roilab.cpu.optimize import PARTS, optimize, optimize_for_inference
@@ -22,7 +21,6 @@ from roilab.files import config_folder
 
 ROUNDS = 9
 PLAIN = ["train.cpu_kernels=False", "train.device=cpu", "train.init_checkpoint=''"]
-Works = Mapping[str, Callable[[], object]]
 # Channels, images, cells a side, as the figures model and R50-FPN have them.
 Shapes = tuple[tuple[int, int, int], ...]
 CONVOLUTIONS = ((256, 2, 80), (256, 2, 40), (128, 4, 40), (160, 8, 16), (96, 8, 64), (64, 8, 64))
@@ -46,7 +44,7 @@ def cpu_kernels(
     }
 
     def note() -> str:
-        times = {name: median_seconds(pair, ROUNDS) for name, pair in pairs.items()}
+        times = {name: medians(pair, ROUNDS) for name, pair in pairs.items()}
         ratios = [f"{name} {took['theirs'] / took['ours']:.2f}" for name, took in times.items()]
         return f"times as fast: {', '.join(ratios)}"
 
@@ -58,7 +56,7 @@ def cpu_kernels(
     return Benchmark("torch's layers", ours, theirs, ROUNDS, bar=(0, 1 / 1.25), note=note)
 
 
-def layer_step(layer: nn.Module, channels: int, images: int, side: int) -> Callable[[], object]:
+def layer_step(layer: nn.Module, channels: int, images: int, side: int) -> Work:
     """Forward, and backward to the input and the parameters."""
     generator = torch.Generator().manual_seed(0)
     both = torch.randn(2, images, channels, side, side, generator=generator)
@@ -128,6 +126,6 @@ def prediction_calls(folder: Path, side: int) -> Works:
 
 def gains(works: Works) -> str:
     """The time without each part over that with all, in turns."""
-    times = median_seconds(works, 7)
+    times = medians(works, 7)
     whole = times.pop("all")
     return ", ".join(f"without {name} {spent / whole:.2f}" for name, spent in times.items())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import detection
 
-from benchmarks import Benchmark, in_new_process, measured, peak_memory, reset_peak_memory, seconds
+from benchmarks import Benchmark, in_new_process, peak_memory, reset_peak_memory, seconds
 from benchmarks.training import use_stock_parts
 from roilab.device import dtype_of
 from roilab.engine import config
@@ -58,7 +58,7 @@ def compare_memory(task: str, folder: Path, side: int = SIDE) -> Benchmark:
     image = sample_image(folder, side, task)
     peak = partial(in_new_process, _memory, task, folder, image)
     works = lambda: max(peak("exact"), peak("fast")), partial(peak, "stock")
-    return Benchmark("Detectron2's model", *works, 3, gauge=measured, unit="bytes", bar=(0, 1))
+    return Benchmark("Detectron2's model", *works, 3, unit="bytes", bar=(0, 1))
 
 
 infer_keypoint_exact_stock = partial(compare_speed, "keypoint", "exact", "stock", 1.3)

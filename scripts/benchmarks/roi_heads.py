@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import Benchmark, in_new_process, median_seconds, on_one_thread, peak_memory_of
+from benchmarks import Benchmark, Works, in_new_process, medians, on_one_thread, peak_memory_of
 from roilab import modeling
 from roilab.cpu.heatmap_argmax import bicubic_by_windows
 from roilab.cpu.optimize import optimize
@@ -28,7 +28,6 @@ CHANNELS, CLASSES, KEYPOINTS, ROUNDS = 256, 80, 17, 9
 IMAGE = (800, 1088)
 POOLERS = [(op, how) for op in ("roi_align", "roi_warp") for how in ("average", "max")]
 POOLERS += [("roi_pool", "max")]
-Works = Mapping[str, Callable[[], object]]
 SCALES = (1 / 4, 1 / 8, 1 / 16, 1 / 32)
 IMAGES = 2
 Pooling = Sequence[tuple[nn.Module, list[Boxes]]]
@@ -178,7 +177,7 @@ def images_with_regions(regions: int, *, bitmaps: bool = False) -> list[Instance
 
 def ratios(works: Works) -> dict[str, float]:
     """The median time of each on one core over that of the first, taken in turns."""
-    times = median_seconds({name: on_one_thread(work) for name, work in works.items()}, ROUNDS)
+    times = medians({name: on_one_thread(work) for name, work in works.items()}, ROUNDS)
     first = next(iter(times.values()))
     return {name: median / first for name, median in times.items()}
 

@@ -9,7 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 from torch import nn
 
-from benchmarks import Benchmark, median_seconds, on_one_thread
+from benchmarks import Benchmark, medians, on_one_thread
 from roilab.engine.build_model import build_model
 from roilab.engine.checkpoint import save_atomically
 from roilab.engine.config import load_config, to_plain_data, to_yaml
@@ -53,7 +53,7 @@ def save_checkpoint(folder: Path, config: str = CONFIG) -> Benchmark:
             torch.save(state, part)
 
     def note() -> str:
-        times = median_seconds({"ours": with_digest, "reference": without_digest}, 5)
+        times = medians({"ours": with_digest, "reference": without_digest}, 5)
         more = times["ours"] - times["reference"]
         return (
             f"{1000 * more:.0f} ms more a checkpoint: under 1% of a training where "

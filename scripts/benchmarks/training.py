@@ -25,7 +25,7 @@ from detectron2.solver import LRMultiplier
 from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
 
-from benchmarks import Benchmark, median_seconds
+from benchmarks import Benchmark, medians
 from roilab.cli.console import set_up
 from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
@@ -228,9 +228,9 @@ def _note(ours: Callable[[str], Any], theirs: Callable[[str], Any], rounds: int 
     """The step alone, in turns, and the share of an iteration that waits for data."""
     before = [faults for _, faults in (ours("facts"), theirs("facts"))]
     steps = {"ours": partial(ours, "step"), "theirs": partial(theirs, "step")}
-    times = median_seconds(steps, rounds)
+    times = medians(steps, rounds)
     positives, after = zip(ours("facts"), theirs("facts"), strict=True)
-    # median_seconds takes one more step to warm up.
+    # `medians` takes one more step to warm up.
     faults = [(b - a) // (rounds + 1) for a, b in zip(before, after, strict=True)]
     return (
         f"the step alone is {times['theirs'] / times['ours']:.2f} times as fast; "

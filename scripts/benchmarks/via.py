@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from detectron2.structures import BoxMode
 
-from benchmarks import Benchmark, in_new_process, measured, peak_memory_of
+from benchmarks import Benchmark, in_new_process, peak_memory_of
 from roilab import via
 from roilab.data import dataset
 from roilab.errors import UserError
@@ -45,8 +45,9 @@ def via_linearity(folder: Path, large: int = 20_000, small: int = 1_000) -> Benc
 def via_memory(folder: Path, images: int = 10_000) -> Benchmark:
     """The memory that reading and labelling takes at its peak, against the size of the file."""
     path = write_polygons(folder / "project.json", images)
-    works = partial(in_new_process, _memory, path), lambda: path.stat().st_size
-    return Benchmark("the size of the file", *works, 1, gauge=measured, unit="bytes", bar=(0, 12))
+    ours = partial(in_new_process, peak_memory_of, partial(read, path))
+    works = ours, lambda: path.stat().st_size
+    return Benchmark("the size of the file", *works, 1, unit="bytes", bar=(0, 12))
 
 
 def via_image_size(folder: Path, images: int = 500) -> Benchmark:
@@ -79,10 +80,6 @@ def load_dataset(folder: Path, images: int = 60) -> Benchmark:
 def read(path: Path) -> via.LabelledSet:
     """The instances of a file, with every check."""
     return via.build_instances(via.read(path), RULES, None)
-
-
-def _memory(path: Path) -> int:
-    return peak_memory_of(partial(read, path))
 
 
 def write_polygons(path: Path, images: int | Mapping[str, int], regions: int = REGIONS) -> Path:

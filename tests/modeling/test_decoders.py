@@ -9,14 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from roilab.cpu.heatmap_argmax import bicubic_by_windows, windowed_argmax
-from roilab.modeling.decoders import (
-    DECODERS,
-    Decoder,
-    bicubic,
-    enlarged_argmax,
-    mass_around,
-    to_cells,
-)
+from roilab.modeling.decoders import DECODERS, Decoder, bicubic, enlarged_argmax, to_cells
 
 K = 5
 SUB_CELL = {name: decoder for name, decoder in DECODERS.items() if name != "bicubic"}
@@ -204,10 +197,3 @@ def test_maps_that_are_not_finite_are_read_as_a_place_in_the_box(decoder: Decode
     maps[0, 0, 3, 3], maps[1] = torch.nan, -torch.inf
     xy, _ = decoder(maps, torch.tensor([[0.0, 0, 200, 200]] * 2))
     assert ((xy >= 0) & (xy <= 200)).all()
-
-
-def test_mass_is_the_heat_of_nine_cells() -> None:
-    heat = torch.arange(25.0).view(1, 1, 5, 5)
-    inside, corner = torch.tensor([[[2.2, 1.9]]]), torch.tensor([[[0.1, 4.9]]])
-    assert mass_around(heat, inside).item() == heat[0, 0, 0:3, 1:4].sum()
-    assert mass_around(heat, corner).item() == heat[0, 0, 3:5, 0:2].sum()

@@ -295,3 +295,11 @@ def test_simcc() -> None:
         expected -= sum(w / total * log for w, log in zip(weights, logs, strict=True))
     loss = keypoint_heads.simcc_loss(logits, torch.tensor([[places]]), sigma).item()
     assert math.isclose(loss, expected, rel_tol=1e-5)
+
+
+def test_the_score_is_the_heat_of_nine_cells() -> None:
+    head = make(KeypointHead)
+    heat = torch.arange(25.0).view(1, 1, 5, 5)
+    inside, corner = torch.tensor([[[2.2, 1.9]]]), torch.tensor([[[0.1, 4.9]]])
+    assert head.score(heat, inside).item() == heat[0, 0, 0:3, 1:4].sum()
+    assert head.score(heat, corner).item() == heat[0, 0, 3:5, 0:2].sum()

@@ -155,14 +155,6 @@ def window(maps: Tensor, cell: Tensor, radius: int, outside: float | None = None
     return around.masked_fill(~inside, outside)
 
 
-def mass_around(heat: Tensor, place: Tensor) -> Tensor:
-    """The heat, R x K x H x W, in the 3 x 3 cells around a place: R x K.
-
-    The place is R x K x 2, x and y in cells from the corner.
-    """
-    return window(heat, place.floor().long(), 1, outside=0.0).sum(dim=(2, 3))
-
-
 def to_cells(positions: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     """Convert positions in the image, R x K x 2, to cells of the boxes' maps, without rounding."""
     sides = positions.new_tensor([width, height])

@@ -149,7 +149,7 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
 
     def score(self, heat: Tensor, place: Tensor) -> Tensor:
         """The probability that the keypoint is at most a cell away, as the head has learnt it."""
-        return decoders.mass_around(heat, place)
+        return decoders.window(heat, place.floor().long(), 1, outside=0.0).sum(dim=(2, 3))
 
 
 class SigmoidKeypointHead(KeypointHead):

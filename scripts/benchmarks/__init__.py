@@ -97,9 +97,7 @@ class Benchmark:
 def load(name: str, folder: Path, **sizes: Any) -> Benchmark:
     """The benchmark of that name, its input written into `folder`; `sizes` replace defaults."""
     module = importlib.import_module(f"{__name__}.{MODULES[name]}")
-    benchmark = getattr(module, name)(folder, **sizes)
-    if not isinstance(benchmark, Benchmark):
-        raise TypeError(f"{name} returned a {type(benchmark).__name__}, not a Benchmark")
+    benchmark: Benchmark = getattr(module, name)(folder, **sizes)
     return benchmark
 
 

@@ -8,6 +8,7 @@ float32: the scores and boxes of the box head, and the maps in which keypoints a
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -218,11 +219,8 @@ class _Autocast(nn.Module):
 
     def __init__(self, model: nn.Module, device_type: str, dtype: torch.dtype) -> None:
         super().__init__()
-        self.model, self.device_type, self.dtype = model, device_type, dtype
-
-    def autocast(self) -> torch.autocast:
-        """The precision of the model, as a context."""
-        return torch.autocast(self.device_type, self.dtype)
+        self.model = model
+        self.autocast = partial(torch.autocast, device_type, dtype)  # a new context at each call
 
     def forward(self, inputs: Any) -> Any:
         with self.autocast():

@@ -1,6 +1,7 @@
 """COCO average precision for boxes, masks and keypoints."""
 
-from roilab.evaluation.ap import GroundTruth, average_precision
-from roilab.evaluation.evaluator import Evaluation, evaluate, predict
-
-__all__ = ["Evaluation", "GroundTruth", "average_precision", "evaluate", "predict"]
+from roilab.evaluation.ap import GroundTruth as GroundTruth
+from roilab.evaluation.ap import average_precision as average_precision
+from roilab.evaluation.evaluator import Evaluation as Evaluation
+from roilab.evaluation.evaluator import evaluate as evaluate
+from roilab.evaluation.evaluator import predict as predict

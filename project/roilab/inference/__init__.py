@@ -1,19 +1,11 @@
 """Prediction with a trained run on new images: sources, predictions, pictures and files."""
 
-from roilab.image_files import read_rgb
-from roilab.inference.formats import predictions_to_coco, to_json, via_annotations, via_record
-from roilab.inference.predictor import Prediction, Predictor
-from roilab.inference.rendering import draw_prediction
-from roilab.inference.sources import expand_inputs
-
-__all__ = [
-    "Prediction",
-    "Predictor",
-    "draw_prediction",
-    "expand_inputs",
-    "predictions_to_coco",
-    "read_rgb",
-    "to_json",
-    "via_annotations",
-    "via_record",
-]
+from roilab.image_files import read_rgb as read_rgb
+from roilab.inference.formats import predictions_to_coco as predictions_to_coco
+from roilab.inference.formats import to_json as to_json
+from roilab.inference.formats import via_annotations as via_annotations
+from roilab.inference.formats import via_record as via_record
+from roilab.inference.predictor import Prediction as Prediction
+from roilab.inference.predictor import Predictor as Predictor
+from roilab.inference.rendering import draw_prediction as draw_prediction
+from roilab.inference.sources import expand_inputs as expand_inputs

@@ -1,5 +1,4 @@
 """The generated sample set: articulated people and cars, annotated as a person would in VIA."""
 
-from roilab.synthetic.sample_set import FiguresPaths, write_figures
-
-__all__ = ["FiguresPaths", "write_figures"]
+from roilab.synthetic.sample_set import FiguresPaths as FiguresPaths
+from roilab.synthetic.sample_set import write_figures as write_figures

@@ -47,13 +47,13 @@ class MaskHead(MaskRCNNConvUpsampleHead):
 
     def layers(self, x: Tensor) -> Tensor:
         """R x C x S x S features -> R x classes x m x m logits."""
-        return self.resized(super().layers(x))
-
-    def resized(self, logits: Tensor) -> Tensor:
-        """Logits with a side of `output_size`."""
-        if logits.shape[-1] == self.output_size:
-            return logits
-        return F.interpolate(logits, (self.output_size,) * 2, mode="bilinear", align_corners=False)
+        for layer in self:
+            x = layer(x)
+            if layer is self.predictor:  # behind it are only the branches of a subclass
+                break
+        if x.shape[-1] == self.output_size:
+            return x
+        return F.interpolate(x, (self.output_size,) * 2, mode="bilinear", align_corners=False)
 
 
 class MultinomialMaskHead(MaskHead):
@@ -154,12 +154,6 @@ class MaskScoringHead(MaskHead):
         super().__init__(input_shape, num_classes=num_classes, **kwargs)
         self.iou_loss_weight = iou_loss_weight
         self.mask_iou = _MaskIoUBranch(input_shape, num_classes, iou_conv_dims, iou_fc_dims)
-
-    def layers(self, x: Tensor) -> Tensor:
-        """R x C x S x S features -> R x classes x m x m logits."""
-        for layer in list(self)[:-1]:  # without the branch
-            x = layer(x)
-        return self.resized(x)
 
     def forward(self, x: Tensor, instances: list[Instances]) -> Any:
         """Losses in training; else the instances with `pred_masks` and `mask_scores`."""

@@ -103,9 +103,7 @@ def install() -> None:
         reason = last_line(done.stderr)
         remedy = "see `python scripts/doctor.py`"
         raise SetupError(f"installed, but not importable ({reason}); {remedy}")
-    partial = Path(STAMP + ".partial")
-    partial.write_text(fingerprint(run_in_venv("-I", "-S", "-c", PRINT_VERSION) or ""))
-    partial.replace(STAMP)
+    Path(STAMP).write_text(fingerprint(run_in_venv("-I", "-S", "-c", PRINT_VERSION) or ""))
     print(f"installed in {time.monotonic() - started:.0f} s", flush=True)
 
 

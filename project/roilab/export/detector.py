@@ -91,11 +91,11 @@ class Detector(nn.Module):
         heads = self.model.roi_heads
         features = self._features(image)
         seen = as_tensor(image.shape[:2]).float()
-        boxes = self._proposals(features, _limits(seen))
-        boxes, scores, labels = self._detections(features, boxes, _limits(seen))
+        boxes = self._proposals(features, seen)
+        boxes, scores, labels = self._detections(features, boxes, seen)
         # The masks and keypoints of a box are found where the model saw it, and go where it goes.
         scale = (size / seen).flip(0)
-        placed = _clipped(boxes * scale.repeat(2), _limits(size.float()))
+        placed = _clipped(boxes * scale.repeat(2), size.float())
         keep = (placed[:, 2:] > placed[:, :2]).all(dim=1).nonzero()[:, 0]
         boxes, placed, scores, labels = boxes[keep], placed[keep], scores[keep], labels[keep]
         outputs = {"boxes": placed, "scores": scores, "labels": labels}
@@ -124,7 +124,7 @@ class Detector(nn.Module):
         features = self.model.backbone(F.pad(pixels, (0, across, 0, down))[None])
         return features
 
-    def _proposals(self, features: Mapping[str, Tensor], limits: Tensor) -> Tensor:
+    def _proposals(self, features: Mapping[str, Tensor], size: Tensor) -> Tensor:
         """R x 4 boxes in the image as the model sees it, the best first."""
         rpn = self.model.proposal_generator
         maps = [features[name] for name in rpn.in_features]
@@ -144,15 +144,15 @@ class Detector(nn.Module):
         box = torch.cat(boxes)
         score = torch.cat(scores)
         finite = box.isfinite().all(dim=1) & score.isfinite()
-        box = _clipped(box, limits)
+        box = _clipped(box, size)
         large = (box[:, 2:] - box[:, :2] > rpn.min_box_size).all(dim=1)
         keep = (finite & large).nonzero()[:, 0]
         box, score, level = box[keep], score[keep], level[keep]
-        best = _best(box, score, level, rpn.nms_thresh, limits, rpn.post_nms_topk[False])
+        best = _best(box, score, level, rpn.nms_thresh, size, rpn.post_nms_topk[False])
         return box[best]
 
     def _detections(
-        self, features: Mapping[str, Tensor], boxes: Tensor, limits: Tensor
+        self, features: Mapping[str, Tensor], boxes: Tensor, size: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes, scores and classes of what the box head finds in the proposals, best first."""
         heads = self.model.roi_heads
@@ -162,33 +162,29 @@ class Detector(nn.Module):
         scores = logits.sigmoid() if predictor.use_sigmoid_ce else logits.softmax(dim=1)
         boxes = predictor.box2box_transform.apply_deltas(deltas, boxes)
         finite = boxes.isfinite().all(dim=1) & scores.isfinite().all(dim=1)
-        boxes = _clipped(boxes.unflatten(1, (-1, 4)), limits)  # one, or one for each class
+        boxes = _clipped(boxes.unflatten(1, (-1, 4)), size)  # one, or one for each class
         above = (scores[:, :-1] > predictor.test_score_thresh) & finite[:, None]
         row, label = above.nonzero().unbind(dim=1)
         box = boxes[row, label] if boxes.shape[1] > 1 else boxes[row, 0]
         score = scores[row, label]
         most = predictor.test_topk_per_image
-        best = _best(box, score, label, predictor.test_nms_thresh, limits, most)
+        best = _best(box, score, label, predictor.test_nms_thresh, size, most)
         return box[best], score[best], label[best]
 
 
-def _limits(size: Tensor) -> Tensor:
-    """Height and width as the largest x0, y0, x1, y1."""
-    return size.flip(0).repeat(2)
-
-
-def _clipped(boxes: Tensor, limits: Tensor) -> Tensor:
-    return torch.minimum(boxes.clamp(min=0), limits)
+def _clipped(boxes: Tensor, size: Tensor) -> Tensor:
+    """Boxes in an image of a height and width."""
+    return torch.minimum(boxes.clamp(min=0), size.flip(0).repeat(2))
 
 
 def _best(
-    boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, limits: Tensor, most: int
+    boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, size: Tensor, most: int
 ) -> Tensor:
     """Indices of the boxes that no better one of their group covers, best first.
 
-    The boxes of each group are moved to where no other group's are; all lie within the limits.
+    The boxes of each group are moved to where no other group's are; all lie within the image.
     """
-    apart = boxes + (groups * (limits.max() + 1))[:, None]
+    apart = boxes + (groups * (size.max() + 1))[:, None]
     # A graph takes it that no fewer than two boxes are left (torchvision's `create_unbacked_symint`
     # has this default): two that lie outside come last, and go.
     outside = boxes.new_tensor([[-2.0, -2.0, -1.0, -1.0], [-4.0, -4.0, -3.0, -3.0]])

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from roilab.cpu import winograd
 from roilab.cpu.optimize import optimize
-from roilab.cpu.winograd import WinogradConv2d, winograd_conv
+from roilab.cpu.winograd import WinogradConv2d, WinogradConvolution
 
 DOUBLE = torch.float64
 FORMATS = (torch.contiguous_format, torch.channels_last)
 direct = partial(F.conv2d, padding=1)
+winograd_conv = WinogradConvolution.apply
 
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = DOUBLE) -> Tensor:
@@ -86,7 +87,7 @@ class TestAgainstTheDirectSum:
     def test_only_one_gradient_is_wanted(self, learns: tuple[bool, bool]) -> None:
         x, weight = random(1, 2, 5, 5), random(3, 2, 3, 3)
         x.requires_grad_(learns[0]), weight.requires_grad_(learns[1])
-        winograd_conv(x, weight).sum().backward()
+        winograd_conv(x, weight, None).sum().backward()
         reference = direct(x, weight).sum()
         for leaf, learned in zip((x, weight), learns, strict=True):
             assert (leaf.grad is not None) == learned
@@ -96,7 +97,7 @@ class TestAgainstTheDirectSum:
 
     def test_no_image(self) -> None:
         x, weight = random(0, 2, 14, 14).requires_grad_(), random(3, 2, 3, 3).requires_grad_()
-        y = winograd_conv(x, weight)
+        y = winograd_conv(x, weight, None)
         assert y.shape == (0, 3, 14, 14)
         y.sum().backward()
         assert x.grad.shape == x.shape

@@ -53,7 +53,7 @@ class WinogradConv2d(Conv2d):
         if x.device.type != "cpu" or x.dtype != torch.float32 or not self.pays(x.shape):
             x = F.conv2d(x, self.weight, self.bias, padding=1)
         else:
-            x = winograd_conv(x, self.weight, self.bias)
+            x = WinogradConvolution.apply(x, self.weight, self.bias)
         x = x if self.norm is None else self.norm(x)
         return x if self.activation is None else self.activation(x)
 
@@ -65,16 +65,12 @@ class WinogradConv2d(Conv2d):
         return least and tiles >= _LEAST_TILES and not torch.is_autocast_enabled("cpu")
 
 
-def winograd_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+class WinogradConvolution(torch.autograd.Function):
     """`F.conv2d(x, weight, bias, padding=1)` up to rounding: N x D x H x W in the input's layout.
 
     `x` is N x C x H x W, float32 or float64, `weight` D x C x 3 x 3.
     """
-    convolved: Tensor = _Convolution.apply(x, weight, bias)
-    return convolved
 
-
-class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)

@@ -95,6 +95,26 @@ def test_an_unknown_option_names_the_nearest(capsys, arguments: list[str], said:
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "problem"),
+    [
+        ("figures", ["--frames", "0"], "0 is not a positive number"),
+        ("predict", ["--limit", "0"], "0 is not a positive number"),
+        ("predict", ["--batch", "-1"], "-1 is not a positive number"),
+        ("predict", ["--threshold", "7"], "'7' is no score, a number from 0 to 1"),
+        ("evaluate", ["--score", "nan"], "'nan' is no score, a number from 0 to 1"),
+        ("sweep", ["--jobs", "0"], "0 is not a positive number"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(
+    name: str, words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_status:
+        parse(name, words)
+    assert exit_status.value.code == 2
+    assert f"argument {words[0]}: {problem}" in capsys.readouterr().err
+
+
 def test_help_lists_positional_words(capsys) -> None:
     with pytest.raises(SystemExit):
         parse("sweep", ["-h"])

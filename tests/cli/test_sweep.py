@@ -115,7 +115,6 @@ def test_what_would_be_trained(sweep: Sweep, capsys: pytest.CaptureFixture[str])
         (["train.seed=0,1"], "seeds=0"),
         (["pooler.op=roi_pool,roi_align", "--seeds", "x"], "different whole numbers"),
         (["pooler.op=roi_pool,roi_align", "--only", "c"], "no arm has such a name"),
-        (["pooler.op=roi_pool,roi_align", "--jobs", "0"], "too few"),
         (["pooler.op=roi_pool,roi_align", "--slurm", "partition"], "parameter cannot be read"),
         (["pooler.op=roi_pool,roi_align", "--slurm", "a=["], "parameter cannot be read"),
     ],

@@ -397,7 +397,6 @@ def test_what_does_not_go_together(
         (("--input", tmp_path / "*.bmp"), "*.bmp"),
         (("--input", ""), "an empty name"),
         (("--input", images, "--output", ""), "an empty name"),
-        (("--input", images, "--batch", 0), "--batch"),
         (("--input", images, "--save", "picture,excel"), "'excel' is none of picture, json, via"),
         (("--input", images, "--compare", tmp_path / "lost"), "lost"),
     ]:

@@ -198,7 +198,7 @@ COMMANDS: dict[str, Command] = {
         arg("--val N", "validation images", default=64),
         arg("--size N", "pixels a side", default=256),
         arg("--seed N", "the same seed gives the same bytes", default=0),
-        arg("--frames N", "frames of the video", default=36),
+        arg("--frames N", "frames of the video", type=_positive, default=36),
     ),
     "data": (
         "check, draw, count, convert, split and merge annotations before a training",
@@ -278,9 +278,9 @@ COMMANDS: dict[str, Command] = {
             f"any of {','.join(PREDICT_KINDS)} (default: picture,json; of a video video,json)",
             type=_kinds,
         ),
-        arg("--batch N", "images in a forward pass", default=1),
+        arg("--batch N", "images in a forward pass", type=_positive, default=1),
         arg("--smooth", "steady the keypoints of a video"),
-        arg("--limit N", "stop after the first N images or frames"),
+        arg("--limit N", "stop after the first N images or frames", type=_positive),
         arg("--exact", "give the numbers of the evaluation to the last bit, which is slower"),
         MAX_MEMORY,
         TRUST,
@@ -311,6 +311,7 @@ COMMANDS: dict[str, Command] = {
         arg(
             "--jobs N",
             "trainings at the same time (default: one on each GPU, or one)",
+            type=_positive,
             one_of="place",
         ),
         arg(

@@ -57,10 +57,6 @@ LONGEST_SIDE = 1600  # of a picture in the page, in pixels
 
 def main(arguments: list[str]) -> int:
     args = parser_of("evaluate", __doc__).parse_args(arguments)
-    if not 0 <= args.score <= 1:
-        raise UserError(
-            "not a score", key="--score", found=args.score, expected="a number from 0 to 1"
-        )
     trusted.allow(args.trust)
     run = open_run(args.run, args.weights)
     with stop_on_signals("ends here; the files that are named above are whole") as stop:

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from roilab.cli.arguments import parser_of
-from roilab.errors import UserError
 from roilab.synthetic import write_figures
 from roilab.synthetic.sample_set import sample_scene
 
@@ -52,8 +51,6 @@ def draw_video(file: Path, frames: int, seed: int) -> None:
     """Write the view of a camera that circles once over a scene."""
     from roilab.inference.video import video_writer  # it imports torch, which takes seconds
 
-    if frames < 1:
-        raise UserError("no frame", key="--frames", found=frames, expected="1 or more")
     picture = sample_scene("val", 0, SCENE, seed).image[:, :, ::-1]  # BGR
     with video_writer(file, Fraction(RATE), Fraction(1, RATE)) as add:
         for frame in range(frames):

@@ -1,6 +1,7 @@
 """The parser of command lines: words in any order, types by metavar, the nearest known option."""
 
 import argparse
+import contextlib
 import difflib
 import itertools
 import re
@@ -32,8 +33,16 @@ def output_file(text: str) -> Path:
     return path
 
 
+def score(text: str) -> float:
+    """The type of an argument that is a score, from 0 to 1."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no score, a number from 0 to 1")
+
+
 # Of values of arguments, by their names in a usage; others are text.
-_TYPES = {"N": int, "SCORE": float, "SHARE": float, "DIR": Path, "FILE": Path, "OUT": output_file}
+_TYPES = {"N": int, "SCORE": score, "SHARE": float, "DIR": Path, "FILE": Path, "OUT": output_file}
 
 
 class Parser(argparse.ArgumentParser):

@@ -48,16 +48,6 @@ SHOWN = 5  # unreadable images whose error is printed; of the others, the names
 def main(arguments: list[str]) -> int:
     args = parser_of("predict", __doc__).parse_args(arguments)
     trusted.allow(args.trust)
-    if not 0 <= args.threshold <= 1:
-        raise UserError(
-            "the threshold is a score",
-            key="--threshold",
-            found=args.threshold,
-            expected="a number from 0 to 1",
-        )
-    for key, value in (("--limit", args.limit), ("--batch", args.batch)):
-        if value is not None and value < 1:
-            raise UserError("not a number of images", key=key, found=value, expected="1 or more")
     source = open_source(args.input)
     runs = [open_run(args.run, args.weights)]
     if args.compare:

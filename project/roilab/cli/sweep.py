@@ -56,8 +56,6 @@ def main(arguments: list[str]) -> int:
         return main_report(arguments[1:])
     args = parser_of("sweep", __doc__).parse_args(arguments)
     trusted.allow(args.trust)
-    if args.jobs is not None and args.jobs < 1:
-        raise UserError("too few trainings at a time", key="--jobs", found=args.jobs, expected=1)
     parameters = dict(map(parameter, args.slurm or ()))
     # A typo should cost no training.
     sweep = resolve(load_sweep(config.find_config(args.file), args.overrides))

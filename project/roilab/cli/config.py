@@ -11,7 +11,6 @@ compares the first config with the second, or with itself, after the overrides. 
 that of diff(1): 0 where they are equal and 1 where they differ.
 """
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from roilab.cli.arguments import parser_of
 from roilab.cli.console import say
 from roilab.engine import config, trusted
 from roilab.engine.config_diff import difference_table, differences, yaml_text
-from roilab.engine.config_keys import keys
+from roilab.engine.config_keys import nearest_keys
 from roilab.errors import UserError
 
 USAGE = """%(prog)s show CONFIG [--key KEY] [key=value ...]
@@ -65,9 +64,7 @@ def show_config(file: Path, overrides: list[str], key: str | None) -> int:
             found=str(error).splitlines()[0],
         ) from error
     except UserError as error:
-        if error.file:
-            raise
-        raise error.replace(file=file) from error
+        raise error.replace(file=error.file or file) from error
     if key is not None:
         data = part(data, key, file)
     if isinstance(data, dict | list):
@@ -86,7 +83,6 @@ def part(data: dict[str, Any], key: str, file: Path) -> Any:
         elif isinstance(node, dict) and name in node:
             node = node[name]
         else:
-            near = difflib.get_close_matches(key, keys(OmegaConf.create(data)))
-            expected = f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(data)}"
+            expected = nearest_keys(OmegaConf.create(data), key)
             raise UserError("unknown key", file=file, key=key, expected=expected)
     return node

@@ -76,7 +76,7 @@ def _refuse_unknown_keys(cfg: DictConfig, key: str, value: Any) -> None:
             raise UserError(
                 "unknown key",
                 key=name,
-                expected=_nearest(cfg, name),
+                expected=nearest_keys(cfg, name),
                 remedy="see the config file, or config.yaml in a run folder, for all keys",
             )
 
@@ -153,6 +153,18 @@ def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
         value = cfg._get_node(name)
         if isinstance(value, DictConfig | ListConfig) and not value._is_interpolation():
             yield from keys(value, f"{prefix}{name}.")
+
+
+def nearest_keys(cfg: DictConfig, key: str) -> str:
+    """The keys that an unknown one may mean, in words; where none is near, the top-level ones."""
+    known = list(keys(cfg))
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    if not near:
+        leaf = key.rpartition(".")[2]
+        by_leaf = {name.rpartition(".")[2]: name for name in known}
+        leaves = difflib.get_close_matches(leaf, by_leaf, n=3, cutoff=0.6)
+        near = [by_leaf[name] for name in leaves]
+    return f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(map(str, cfg))}"
 
 
 def keys_of_arguments(node: DictConfig, key: str) -> dict[str, str]:
@@ -278,15 +290,3 @@ def _leaves(key: str, value: Any) -> list[str]:
     if not isinstance(value, dict) or not value or key in _OPEN_KEYS or "_target_" in value:
         return [key]
     return [leaf for name, item in value.items() for leaf in _leaves(f"{key}.{name}", item)]
-
-
-def _nearest(cfg: DictConfig, key: str) -> str:
-    """The keys that an unknown one may mean, in words; where none is near, the top-level ones."""
-    known = list(keys(cfg))
-    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    if not near:
-        leaf = key.rpartition(".")[2]
-        by_leaf = {name.rpartition(".")[2]: name for name in known}
-        leaves = difflib.get_close_matches(leaf, by_leaf, n=3, cutoff=0.6)
-        near = [by_leaf[name] for name in leaves]
-    return f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(map(str, cfg))}"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from roilab.cli.arguments import parser_of
 from roilab.cli.console import say
@@ -56,13 +55,6 @@ def show_config(file: Path, overrides: list[str], key: str | None) -> int:
     """Print a config, or the part of it below a key, as the run folder will have it."""
     try:
         data: Any = config.to_plain_data(load(file, overrides))
-    except OmegaConfBaseException as error:
-        raise UserError(
-            "a value of the config refers to one that does not exist",
-            file=file,
-            key=error.full_key,
-            found=str(error).splitlines()[0],
-        ) from error
     except UserError as error:
         raise error.replace(file=error.file or file) from error
     if key is not None:

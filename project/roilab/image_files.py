@@ -174,13 +174,35 @@ def _base_name(filename: str) -> str:
     return _forward(filename).rpartition("/")[-1]
 
 
+@contextmanager
+def errors_of_image(path: str | Path) -> Iterator[None]:
+    """Within the block, what Pillow's readers raise becomes the UserError of an unreadable file."""
+    try:
+        yield
+    except UserError as error:
+        raise error.replace(file=path) from error
+    except Image.DecompressionBombError as error:
+        message = "the image has too many pixels"
+        remedy = "make it smaller, or cut it into several"
+        raise UserError(message, file=path, found=error, remedy=remedy) from error
+    except Exception as error:
+        if is_lost_worker(error):
+            raise
+        problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            problem = "not an image"
+        message = "cannot read the image"
+        expected = "a whole image file"
+        raise UserError(message, file=path, found=problem, expected=expected) from error
+
+
 def header_size(path: str | Path) -> tuple[int, int]:
     """(width, height) of an image as it is shown, from its header.
 
     The EXIF orientation is honoured, as VIA and Detectron2's reader do. The pixels are not decoded,
     unless it is a PNG whose orientation may stand behind them. Raises UserError for no image.
     """
-    with _errors_of(path), Image.open(path) as image:
+    with errors_of_image(path), Image.open(path) as image:
         return _shown_size(image)
 
 
@@ -189,7 +211,7 @@ def whole_size(path: str | Path) -> tuple[int, int]:
 
     A JPEG or a PNG that has its end marker counts as whole; any other file is decoded.
     """
-    with _errors_of(path):
+    with errors_of_image(path):
         with Image.open(path) as image:
             stream = cast(BinaryIO, image.fp)  # of an image that was just opened
             position = stream.tell()
@@ -224,7 +246,7 @@ def read_rgb(
             `PIL.Image.MAX_IMAGE_PIXELS`; the last, and that of `check`, before they are decoded.
     """
     # From a stream, as Detectron2's reader: by its name, Pillow turns some TIFFs otherwise.
-    with _errors_of(path), Path(path).open("rb") as stream, Image.open(stream) as image:
+    with errors_of_image(path), Path(path).open("rb") as stream, Image.open(stream) as image:
         if check is not None:
             check(*image.size)
         return to_rgb(image)
@@ -255,7 +277,7 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 def bits_of(path: str | Path) -> int:
     """Bits of an image's values in its file: 16, 12, or 8 and less; errors as of `header_size`."""
-    with _errors_of(path), Image.open(path) as image:
+    with errors_of_image(path), Image.open(path) as image:
         return _bits(image)
 
 
@@ -336,25 +358,3 @@ def _first_scan(stream: BinaryIO) -> int:
             return position
         # 0xFF is a fill byte.
         position += 1 if head[1] == 0xFF else 2 + int.from_bytes(head[2:4], "big")
-
-
-@contextmanager
-def _errors_of(path: str | Path) -> Iterator[None]:
-    """Within the block, what Pillow's readers raise becomes the UserError of an unreadable file."""
-    try:
-        yield
-    except UserError as error:
-        raise error.replace(file=path) from error
-    except Image.DecompressionBombError as error:
-        message = "the image has too many pixels"
-        remedy = "make it smaller, or cut it into several"
-        raise UserError(message, file=path, found=error, remedy=remedy) from error
-    except Exception as error:
-        if is_lost_worker(error):
-            raise
-        problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            problem = "not an image"
-        message = "cannot read the image"
-        expected = "a whole image file"
-        raise UserError(message, file=path, found=problem, expected=expected) from error

@@ -22,7 +22,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from roilab.draw import Picture
 from roilab.errors import UserError
-from roilab.image_files import to_rgb
+from roilab.image_files import errors_of_image, to_rgb
 from roilab.inference.video import probe, read_video, video_writer
 from roilab.synthetic.sample_set import sample_scene
 
@@ -59,32 +59,26 @@ def decode_upload(
     """
     shown = clean_name(name)
     _check_length(shown, data, max_bytes)
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise _too_many_pixels(shown, f"{width} x {height} pixels", max_pixels)
-            return to_rgb(image)
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise _too_many_pixels(shown, error, max_pixels) from error
-    except UnidentifiedImageError as error:
-        kinds = (kind for start, kind in _KINDS.items() if data.startswith(start))
-        other = "a video" if container_of(data) else "something else"
-        raise UserError(
-            "this is no image",
-            file=shown,
-            found=next(kinds, other),
-            expected=f"the content of a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
-        ) from error
-    except Exception as error:  # Pillow's readers raise what they like on bad content
-        raise UserError(
-            "cannot read the image",
-            file=shown,
-            found=str(error) or type(error).__name__,
-            expected="a whole image file",
-        ) from error
+    with errors_of_image(shown):
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError as error:
+            kinds = (kind for start, kind in _KINDS.items() if data.startswith(start))
+            other = "a video" if container_of(data) else "something else"
+            raise UserError(
+                "this is no image",
+                found=next(kinds, other),
+                expected=f"the content of a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
+            ) from error
+        width, height = image.size
+        if width * height > max_pixels:
+            raise UserError(
+                "the image has too many pixels",
+                found=f"{width} x {height} pixels",
+                expected=f"at most {max_pixels / 1e6:g} million",
+                remedy="make it smaller",
+            )
+        return to_rgb(image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,16 +215,6 @@ def distinct(names: Iterable[str]) -> list[str]:
             name = f"{stem}-{number}{suffix}"
         unique.append(name)
     return unique
-
-
-def _too_many_pixels(name: str, size: object, most: int) -> UserError:
-    return UserError(
-        "the image has too many pixels",
-        file=name,
-        found=size,
-        expected=f"at most {most / 1e6:g} million",
-        remedy="make it smaller",
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,14 +52,13 @@ def decode_upload(
     is refused before a pixel is decoded.
 
     Args:
-        name: the sender's, for messages.
+        name: see `clean_name`, for messages.
 
     Raises:
         UserError: too large, no image of `FORMATS`, or one that breaks off.
     """
-    shown = clean_name(name)
-    _check_length(shown, data, max_bytes)
-    with errors_of_image(shown):
+    _check_length(name, data, max_bytes)
+    with errors_of_image(name):
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except UnidentifiedImageError as error:
@@ -113,17 +112,16 @@ def decode_clip(
     and under a name of our own.
 
     Args:
-        name: the sender's, for messages.
+        name: see `clean_name`, for messages.
         max_pixels: of all frames that are kept.
 
     Raises:
         UserError: too large, no video, or not one frame can be read.
     """
-    shown = clean_name(name)
-    _check_length(shown, data, max_bytes)
+    _check_length(name, data, max_bytes)
     kind = container_of(data)
     if kind is None:
-        raise UserError("this is no video", file=shown, expected="MP4, MOV, MKV, WebM or AVI")
+        raise UserError("this is no video", file=name, expected="MP4, MOV, MKV, WebM or AVI")
     frames: list[Picture] = []
     seconds: list[float] = []
     ends = None
@@ -141,7 +139,7 @@ def decode_clip(
                 seconds.append(moment)
         except UserError as error:
             if not frames:
-                raise error.replace(file=shown) from error
+                raise error.replace(file=name) from error
             ends = f"{error.message}: {error.found}"
     return Clip(tuple(frames), tuple(seconds), info.rate, info.tick, ends)
 
@@ -163,13 +161,13 @@ def png(picture: Picture) -> bytes:
     return stream.getvalue()
 
 
-def _check_length(shown: str, data: bytes, most: int) -> None:
+def _check_length(name: str, data: bytes, most: int) -> None:
     if not data:
-        raise UserError("the file is empty", file=shown)
+        raise UserError("the file is empty", file=name)
     if len(data) > most:
         raise UserError(
             "the file is too large",
-            file=shown,
+            file=name,
             found=f"{len(data) / 1e6:.1f} MB",
             expected=f"at most {most / 1e6:.1f} MB",
         )

@@ -16,6 +16,7 @@ _MARKDOWN = re.compile(
     r"[\\`*\[\]<>~$]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)"
     r"|^[#+=-](?=[\s#=-]|$)|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)"
 )
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -37,6 +38,11 @@ def escape_markdown(text: str) -> str:
 def markdown_cell(text: str) -> str:
     """Text without markup of Markdown, for a cell of a table, which a bar would end."""
     return escape_markdown(text).replace("|", r"\|")
+
+
+def escape_streamlit(text: str) -> str:
+    """Text on one line without markup of Streamlit, which has more of it than Markdown."""
+    return _PUNCTUATION.sub(r"\\\1", printable(" ".join(text.split())))
 
 
 def csv_cell(text: str) -> str:

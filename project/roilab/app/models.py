@@ -1,4 +1,7 @@
-"""Loaded runs and their predictions, which are cached: no slider runs a model again."""
+"""Loaded runs and their predictions, which are cached: no slider runs a model again.
+
+What cannot be loaded or predicted is an error as a red box on the page.
+"""
 
 import time
 from collections.abc import Sequence
@@ -7,15 +10,15 @@ from typing import TypeAlias
 
 import streamlit as st
 
-from roilab.app.messages import escape_streamlit, show_error
 from roilab.app.uploads import Shot
 from roilab.engine.run_folder import Run, find_runs, open_run, reading
 from roilab.errors import UserError
-from roilab.escaping import one_line
+from roilab.escaping import escape_streamlit, one_line
 from roilab.inference import Prediction, Predictor
 from roilab.inference.formats import RunDescription, describe_run
 from roilab.inference.tracking import Tracker
 
+WITH_OPTIONS = "with_options"  # key in the session of a function that names options in an error
 # The file of the weights, and when it was written, in nanoseconds.
 Key: TypeAlias = tuple[str, int]
 # Seconds after which the progress is shown: cached predictions take less.
@@ -54,6 +57,16 @@ class Result:
     seconds: dict[str, float]
     tracks: dict[str, list[int]]
     video: bytes | None = None
+
+
+def show_error(error: UserError) -> None:
+    """Show an error in a red box."""
+    error = st.session_state[WITH_OPTIONS](error)
+    lines = [f"**{escape_streamlit(error.message)}**"]
+    for name in ("file", "key", "found", "expected", "remedy"):
+        if (value := getattr(error, name)) is not None:
+            lines.append(f"{name}: {escape_streamlit(str(value))}")
+    st.error("  \n".join(lines))
 
 
 @st.cache_data(ttl=10, show_spinner=False)

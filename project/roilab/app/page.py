@@ -5,12 +5,19 @@ from pathlib import Path
 
 import streamlit as st
 
-from roilab.app.messages import WITH_OPTIONS, escape_streamlit, show_error
-from roilab.app.models import Model, cached_model, named_runs, predict_shots
+from roilab.app.models import (
+    WITH_OPTIONS,
+    Model,
+    cached_model,
+    named_runs,
+    predict_shots,
+    show_error,
+)
 from roilab.app.results import View, show_results, show_video
 from roilab.app.uploads import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
 from roilab.engine import trusted
 from roilab.errors import UserError
+from roilab.escaping import escape_streamlit
 from roilab.inference.predictor import KEYPOINT_THRESHOLD
 
 MOST = 50  # files at a time

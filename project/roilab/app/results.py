@@ -14,12 +14,11 @@ from typing import Any
 import streamlit as st
 from pycocotools import mask as mask_utils
 
-from roilab.app.messages import escape_streamlit, show_error
-from roilab.app.models import Key, Model, Result, predict_shots, track_shots
+from roilab.app.models import Key, Model, Result, predict_shots, show_error, track_shots
 from roilab.app.uploads import Clip, Shot, Upload, cached_clip, encode_clip, png, shots_of, stem_of
 from roilab.draw import Picture
 from roilab.errors import UserError
-from roilab.escaping import one_line
+from roilab.escaping import escape_streamlit, one_line
 from roilab.inference import Prediction, draw_prediction, formats
 from roilab.inference.rendering import FRAME_QUALITY, jpeg
 from roilab.inference.sinks import DATA_FILES

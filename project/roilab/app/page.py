@@ -5,17 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from roilab.app.models import (
-    WITH_OPTIONS,
-    Model,
-    cached_model,
-    named_runs,
-    predict_shots,
-    show_error,
-)
+from roilab.app.models import WITH_OPTIONS, Model, cached_model, named_runs, predict_shots
 from roilab.app.results import View, show_results, show_video
 from roilab.app.uploads import IMAGES, VIDEOS, Upload, sample_upload, shot_of, uploads_of
-from roilab.engine import trusted
 from roilab.errors import UserError
 from roilab.escaping import escape_streamlit
 from roilab.inference.predictor import KEYPOINT_THRESHOLD
@@ -32,16 +24,14 @@ STYLE = """<style>
 
 def show_page(
     root: Path,
-    trust: Sequence[str] = (),
-    max_memory: int | None = None,
-    with_options: Callable[[UserError], UserError] = lambda error: error,
-    train_command: str = "",
+    max_memory: int | None,
+    with_options: Callable[[UserError], UserError],
+    train_command: str,
 ) -> None:
     """Draw the page, as Streamlit does at every change of a widget.
 
     Args:
         root: the folder of the runs.
-        trust: names that runs may name from now on, see `roilab.engine.trusted`.
         max_memory: the most bytes that the work on an image may take; None: what is available.
         with_options: returns an error with options of the command in place of parameters.
         train_command: a command that trains a run of the folder, for a page without a run.
@@ -51,10 +41,6 @@ def show_page(
     st.html(STYLE)
     st.title("RoILab", anchor=False)
     st.markdown(ABOUT)
-    try:
-        trusted.allow(trust)
-    except UserError as error:
-        show_error(error)
     runs = named_runs(str(root))
     if not runs:
         st.info(f"There is no trained run in the folder {escape_streamlit(str(root))}.")

@@ -34,10 +34,7 @@ def main(arguments: list[str]) -> int:
         from roilab.engine import trusted  # it imports torch, which takes seconds
 
         trusted.allow(args.trust)
-    own = ["--runs", str(args.runs)]
-    if args.max_memory is not None:
-        own += ["--max-memory", str(args.max_memory / 1e9)]
-    return serve([sys.executable, "-m", "streamlit", "run", __file__, *options, "--", *own])
+    return serve([sys.executable, "-m", "streamlit", "run", __file__, *options, "--", *arguments])
 
 
 def serve(command: Sequence[str]) -> int:
@@ -73,7 +70,7 @@ def show_app(arguments: Sequence[str]) -> None:
 
     args, _ = parser_of("app", __doc__).parse_known_args(arguments)
     train = f"roilab train --config-file CONFIG train.output_dir={args.runs / 'mine'}"
-    show_page(args.runs, args.trust, args.max_memory, error_with_options, train)
+    show_page(args.runs, args.max_memory, error_with_options, train)
 
 
 if __name__ == "__main__":  # Streamlit runs this file at every change of a widget

@@ -30,12 +30,10 @@ class Model:
     """A run that is loaded.
 
     Attributes:
-        name: its folder below that of all runs.
         key: another one for other weights.
-        description: of the run, for its files.
+        description: of the run, for its files; its title is the folder below that of all runs.
     """
 
-    name: str
     key: Key
     predictor: Predictor
     description: RunDescription
@@ -86,8 +84,7 @@ def cached_model(name: str, folder: str, max_memory: int | None) -> Model | None
         run = open_run(folder)
         key = (str(run.weights), run.weights.stat().st_mtime_ns)
         with st.spinner(f"Loading {escape_streamlit(name)}"):
-            predictor, description = _load(key, run, max_memory)
-            return Model(name, key, predictor, replace(description, title=name))
+            return _load(key, name, run, max_memory)
     except UserError as error:
         show_error(error)
     except OSError as error:
@@ -96,10 +93,10 @@ def cached_model(name: str, folder: str, max_memory: int | None) -> Model | None
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _load(key: Key, _run: Run, max_memory: int | None) -> tuple[Predictor, RunDescription]:
+def _load(key: Key, name: str, _run: Run, max_memory: int | None) -> Model:
     with reading(_run):
         predictor = Predictor.from_run(_run, fast=True, max_memory=max_memory)
-        return predictor, describe_run(_run, title="", threshold=0)
+        return Model(key, predictor, describe_run(_run, title=name, threshold=0))
 
 
 def predict_shots(

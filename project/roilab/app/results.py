@@ -61,7 +61,7 @@ def show_video(models: Sequence[Model], upload: Upload, view: View) -> None:
         with column:
             video = _drawn_video(result.model.key, upload.digest, view, clip, shots, result)
             st.video(video)
-            st.caption(f"**{escape_streamlit(result.model.name)}**")
+            st.caption(f"**{escape_streamlit(result.model.description.title)}**")
             results[place] = replace(result, video=video)
     last = len(shots) - 1
     shot = shots[st.slider("Frame", 0, last, 0, key="frame") if last else 0]
@@ -98,7 +98,7 @@ def show_results(shots: Sequence[Shot], shot: Shot, results: Sequence[Result], v
         drawing = time.perf_counter() - start
         column.image(pictures[-1], width="stretch", output_format="PNG")
         times = f"found in {1000 * finding:.0f} ms · drawn in {1000 * drawing:.0f} ms"
-        column.caption(f"**{escape_streamlit(result.model.name)}** · {times}")
+        column.caption(f"**{escape_streamlit(result.model.description.title)}** · {times}")
     columns = st.columns(len(results))
     for column, result, drawn in zip(columns, results, pictures, strict=True):
         with column:
@@ -134,8 +134,8 @@ def _offer_files(
         st.download_button(
             label,
             content,
-            f"{stem_of(result.model.name)}_{name}",
-            key=f"{result.model.name}/{label}",
+            f"{stem_of(result.model.description.title)}_{name}",
+            key=f"{result.model.description.title}/{label}",
             on_click="ignore",
             icon=":material/download:",
         )
@@ -156,7 +156,7 @@ def _show_table(shot: Shot, result: Result, view: View) -> None:
     prediction = result.predictions[shot.digest].above(view.threshold)
     count = counted(len(prediction), "instance")
     least = f"a score of {view.threshold:.2f} or more"
-    st.markdown(f"**{escape_streamlit(result.model.name)}**: {count} with {least}")
+    st.markdown(f"**{escape_streamlit(result.model.description.title)}**: {count} with {least}")
     if not len(prediction):
         st.info("Move the slider of the score to the left to see less certain ones.")
         return

@@ -12,10 +12,8 @@ import shlex
 from fractions import Fraction
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from roilab.cli.arguments import parser_of
+from roilab.cli.console import progress
 from roilab.synthetic import write_figures
 from roilab.synthetic.sample_set import sample_scene
 
@@ -28,16 +26,14 @@ def main(arguments: list[str]) -> int:
     if args.video is not None:
         draw_video(args.video, args.frames, args.seed)
         return 0
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("drawing", total=args.train + args.val)
+    with progress(None, total=args.train + args.val) as bar:
         paths = write_figures(
             args.out,
             train=args.train,
             val=args.val,
             size=args.size,
             seed=args.seed,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=lambda done: bar.update(done - bar.n),
         )
     if paths.reused:
         print(f"Already drawn; delete {args.out} to start over.")

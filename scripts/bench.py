@@ -26,7 +26,7 @@ def main() -> int:
     set_up()
     parser = Parser(description="Run the benchmarks of the project.")
     parser.add_argument("--only", metavar="NAME", help=f"one of: {', '.join(MEANINGS)}")
-    only = parser.parse_args().only
+    only = parser.parse_args(sys.argv[1:]).only
     if only is not None and only not in MEANINGS:
         print(f"error: no benchmark is called {only!r}; there are:", file=sys.stderr)
         for name, meaning in MEANINGS.items():

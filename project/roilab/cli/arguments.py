@@ -367,7 +367,8 @@ _PARTS: dict[str, Command] = {
 
 def parser_of(name: str, description: str | None) -> Parser:
     """The parser of a command, such as `train`, `data check` or `sweep report`."""
-    parser = Parser(prog=f"roilab {name}", description=description)
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=f"roilab {name}", description=description, formatter_class=as_written)
     parser.add_all((COMMANDS | _PARTS)[name][1:])
     return parser
 

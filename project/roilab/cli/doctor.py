@@ -48,7 +48,7 @@ class Broken(Exception):
         super().__init__(result, remedy)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Check the installation, or verify a run folder; returns 1 if something is broken."""
     try:
         from roilab.cli.arguments import parser_of
@@ -261,4 +261,4 @@ def first_line(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,6 @@ import contextlib
 import difflib
 import itertools
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,16 +45,12 @@ _TYPES = {"N": int, "SCORE": score, "SHARE": float, "DIR": Path, "FILE": Path, "
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that keeps the lines of its description and suggests the nearest option.
+    """A parser that takes words in any order and suggests the nearest option.
 
     The values of an option of several end before an override. Where they are folders or pairs by
     the metavar (`--images DIR DIR`, `--slurm KEY=VALUE`), they end before a file or a word that is
     no pair.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, **kwargs)
 
     def add_all(self, arguments: Iterable[Argument]) -> None:
         """Add the arguments of a command, see `Argument`."""
@@ -87,13 +82,10 @@ class Parser(argparse.ArgumentParser):
                 text += " (default: %(default)s)"
             place.add_argument(name, help=text, **options)
 
-    def parse_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> Any:
+    def parse_args(self, words: Sequence[str]) -> Any:  # type: ignore[override]
         """Parse the arguments; exits with status 2 where they cannot be understood."""
-        words = sys.argv[1:] if args is None else args
         self._refuse_unknown(words)
-        namespace, unknown = self.parse_known_intermixed_args(self._in_order(words), namespace)
+        namespace, unknown = self.parse_known_intermixed_args(self._in_order(words))
         if unknown:
             self.error(f"not understood: {' '.join(unknown)}")
         return namespace

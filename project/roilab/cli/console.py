@@ -14,15 +14,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
+from typing import Any, NoReturn, TextIO
 
 from roilab.errors import UserError, machine_failure, rename_arguments
 from roilab.escaping import printable
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-T = TypeVar("T")
 
 # Of Detectron2 on a current torch, which only Detectron2 can correct, and of others.
 _IGNORED_WARNINGS = (
@@ -118,8 +113,8 @@ def say(*values: object, sep: str = " ", file: TextIO | None = None, **options: 
     print(printable(sep.join(map(str, values))), file=file, **options)
 
 
-def progress(items: Iterable[T] | None, unit: str = "image", **options: Any) -> "tqdm[T]":
-    """A bar on a terminal, nothing elsewhere."""
+def progress(items: Iterable[Any] | None, unit: str = "image", **options: Any) -> Any:
+    """A bar of tqdm on a terminal, nothing elsewhere."""
     from tqdm import tqdm  # `roilab doctor` reports where it is missing
 
     return tqdm(items, unit=unit, disable=not sys.stderr.isatty(), leave=False, **options)

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from roilab.app.results import Downloads
-from roilab.app.uploads import Moment, Shot, png
+from roilab.app.uploads import Shot, png
 from roilab.inference import Prediction
 from roilab.inference.formats import RunDescription
+from roilab.inference.sources import Frame
 from roilab.skeleton import Skeleton
 from roilab.via import build_instances, read
 from roilab.via.records import TAGS
@@ -37,8 +38,11 @@ PREDICTION = Prediction(
 RUN = RunDescription("demo", ("car", "person"), (1, 2), BONES, NAMES, 0.5, keypoint_threshold=0.1)
 
 
-def shot(name: str, size: int, moment: Moment | None = None) -> Shot:
-    return Shot(name, size, name, lambda: (np.zeros((40, 60, 3), np.uint8), 0.0), moment)
+BLACK = np.zeros((40, 60, 3), np.uint8)
+
+
+def shot(name: str, size: int) -> Shot:
+    return Shot(name, size, name, lambda: (BLACK, 0.0))
 
 
 SHOTS = [shot("a.jpg", 123), shot("b.jpg", 456)]
@@ -103,8 +107,11 @@ def test_via_knows_the_images_by_name_and_size(tmp_path: Path) -> None:
 
 
 def test_frames_have_their_places_and_tracks() -> None:
-    moments = [Moment("walk.mp4", index, index / 25, Fraction(25)) for index in range(2)]
-    shots = [shot(f"walk_00000{moment.index}.jpg", 0, moment) for moment in moments]
+    frames = [Frame(BLACK, "walk.mp4", index=index, seconds=index / 25) for index in range(2)]
+    shots = [
+        replace(shot(f"walk_00000{frame.index}.jpg", 0), frame=frame, rate=Fraction(25))
+        for frame in frames
+    ]
     names = [shot.name for shot in shots]
     predictions, tracks = dict.fromkeys(names, PREDICTION), dict.fromkeys(names, (7, 3))
     files = Downloads(RUN, shots, predictions, tracks)

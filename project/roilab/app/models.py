@@ -123,7 +123,7 @@ def predict_shots(
                     result.seconds[shot.digest] = seconds
             except UserError as error:
                 show_error(error)
-                if shot.moment is not None:
+                if shot.frame is not None:
                     break
             else:
                 done.append(shot)

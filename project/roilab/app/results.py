@@ -124,10 +124,10 @@ def _offer_files(
         ("CSV", DATA_FILES["csv"], files.csv),
         ("COCO", DATA_FILES["coco"], files.coco),
     ]
-    if shot.moment is None or result.video is None:
+    if shot.frame is None or result.video is None:
         buttons.append(("VIA project", DATA_FILES["via"], files.via))
     else:
-        video = f"{stem_of(shot.moment.video)}.mp4"
+        video = f"{stem_of(shot.frame.file_name)}.mp4"
         buttons.append(("Video", video, partial(bytes, result.video)))
         buttons.append(("VIA project", "via.zip", files.via_with_frames))
     for label, name, content in buttons:
@@ -191,7 +191,7 @@ class Downloads:
 
     Attributes:
         run: its threshold is the least score of an instance; others are left out.
-        shots: no two of one name.
+        shots: at least one, and no two of one name.
         predictions: compressed, of instances whatever their scores, by the digest of the shot.
         tracks: the numbers of the instances that reach the threshold, by the digest of a frame.
     """
@@ -203,9 +203,8 @@ class Downloads:
 
     def json(self) -> bytes:
         """All that is known of the instances."""
-        moment = self.shots[0].moment if self.shots else None
-        rate = None if moment is None else moment.rate
-        head = formats.json_head(self.run, is_video=moment is not None, rate=rate)
+        first = self.shots[0]
+        head = formats.json_head(self.run, is_video=first.frame is not None, rate=first.rate)
         return _encoded(head | {"images": [self._row(shot) for shot in self.shots]})
 
     def csv(self) -> bytes:
@@ -248,11 +247,11 @@ class Downloads:
 
     def _row(self, shot: Shot) -> dict[str, Any]:
         prediction = self._above(shot)
-        moment = shot.moment
-        if moment is None:
+        frame = shot.frame
+        if frame is None:
             return formats.to_json(shot.name, prediction)
         tracks = self.tracks.get(shot.digest)
-        return formats.to_json(moment.video, prediction, tracks, moment.index, moment.seconds)
+        return formats.to_json(frame.file_name, prediction, tracks, frame.index, frame.seconds)
 
 
 def _encoded(data: object) -> bytes:

@@ -23,6 +23,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from roilab.draw import Picture
 from roilab.errors import UserError
 from roilab.image_files import errors_of_image, to_rgb
+from roilab.inference.sources import Frame
 from roilab.inference.video import probe, read_video, video_writer
 from roilab.synthetic.sample_set import sample_scene
 
@@ -233,23 +234,6 @@ class Upload:
     is_video: bool
 
 
-@dataclass(frozen=True)
-class Moment:
-    """The place of a frame in its video.
-
-    Attributes:
-        video: the name of its file.
-        index: the frame's place, from 0.
-        seconds: since the first frame.
-        rate: of the video, in frames a second; None where that is not known.
-    """
-
-    video: str
-    index: int
-    seconds: float
-    rate: Fraction | None
-
-
 @dataclass(frozen=True, eq=False)
 class Shot:
     """An image to predict, or a frame of a video.
@@ -258,14 +242,16 @@ class Shot:
         name, size: of its file; the size in bytes.
         digest: stands for its content, in caches.
         read: returns its pixels, and the seconds that reading took; may raise UserError.
-        moment: of a frame.
+        frame: as the video has it; None for an image.
+        rate: of the video, in frames a second; None where that is not known.
     """
 
     name: str
     size: int
     digest: str
     read: Callable[[], tuple[Picture, float]]
-    moment: Moment | None = None
+    frame: Frame | None = None
+    rate: Fraction | None = None
 
 
 def uploads_of(files: Sequence[UploadedFile]) -> list[Upload]:
@@ -313,16 +299,17 @@ def shots_of(upload: Upload, clip: Clip, reading: float) -> list[Shot]:
     """The frames of a video; each has its share of the seconds of reading."""
     share = reading / len(clip.frames)
 
-    def reader(frame: Picture) -> Callable[[], tuple[Picture, float]]:
-        return lambda: (frame, share)
+    def reader(picture: Picture) -> Callable[[], tuple[Picture, float]]:
+        return lambda: (picture, share)
 
     return [
         Shot(
             name=f"{stem_of(upload.name)}_{index:06}.jpg",
             size=0,
             digest=f"{upload.digest}/{index}",
-            read=reader(frame),
-            moment=Moment(upload.name, index, seconds, clip.rate),
+            read=reader(picture),
+            frame=Frame(picture, upload.name, index=index, seconds=seconds),
+            rate=clip.rate,
         )
-        for index, (frame, seconds) in enumerate(zip(clip.frames, clip.seconds, strict=True))
+        for index, (picture, seconds) in enumerate(zip(clip.frames, clip.seconds, strict=True))
     ]

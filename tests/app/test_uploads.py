@@ -83,10 +83,13 @@ def test_of_many_frames_the_first() -> None:
         (png_of(10, 10), "cannot read"),
     ],
 )
-def test_images_that_are_refused(data: bytes, problem: str) -> None:
-    limit = max(len(encoded("PNG")), 2500)
+def test_images_that_are_refused(
+    data: bytes, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_BYTES", max(len(encoded("PNG")), 2500))
+    monkeypatch.setattr(uploads, "MAX_PIXELS", 10_000)
     with pytest.raises(UserError) as caught:
-        uploads.decode_upload("photo.png", data, max_bytes=limit, max_pixels=10_000)
+        uploads.decode_upload("photo.png", data)
     assert problem in str(caught.value)
     assert caught.value.file == "photo.png"
 
@@ -105,18 +108,22 @@ def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.Mon
 
     data = encoded("PNG")
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    monkeypatch.setattr(uploads, "MAX_PIXELS", 30 * 20 - 1)
     with pytest.raises(UserError, match="too many pixels"):
-        uploads.decode_upload("a.png", data, max_pixels=30 * 20 - 1)
+        uploads.decode_upload("a.png", data)
+    monkeypatch.setattr(uploads, "MAX_PIXELS", 30 * 20)
     with pytest.raises(UserError, match="decoded"):  # the bound itself is allowed
-        uploads.decode_upload("a.png", data, max_pixels=30 * 20)
+        uploads.decode_upload("a.png", data)
 
 
 def read_or_none(data: bytes, name: str) -> Picture | None:
     """None where it is refused; anything else that is raised is raised here."""
-    try:
-        return uploads.decode_upload(name, data, max_pixels=100_000)
-    except UserError:
-        return None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uploads, "MAX_PIXELS", 100_000)
+        try:
+            return uploads.decode_upload(name, data)
+        except UserError:
+            return None
 
 
 def is_bounded(picture: Picture) -> bool:
@@ -237,15 +244,19 @@ def test_what_is_encoded_is_decoded(mp4: bytes) -> None:
 @pytest.mark.parametrize(
     ("bounds", "count"),
     [
-        ({"max_frames": 5}, 5),
-        ({"max_frames": COUNT}, COUNT),
-        ({"max_pixels": 7 * FRAME}, 7),
-        ({"max_pixels": 8 * FRAME - 1}, 7),
-        ({"max_pixels": FRAME}, 1),
+        ({"MAX_FRAMES": 5}, 5),
+        ({"MAX_FRAMES": COUNT}, COUNT),
+        ({"MAX_VIDEO_PIXELS": 7 * FRAME}, 7),
+        ({"MAX_VIDEO_PIXELS": 8 * FRAME - 1}, 7),
+        ({"MAX_VIDEO_PIXELS": FRAME}, 1),
     ],
 )
-def test_only_the_beginning_is_taken(mp4: bytes, bounds: dict[str, int], count: int) -> None:
-    clip = uploads.decode_clip("a.mp4", mp4, **bounds)
+def test_only_the_beginning_is_taken(
+    mp4: bytes, bounds: dict[str, int], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, bound in bounds.items():
+        monkeypatch.setattr(uploads, name, bound)
+    clip = uploads.decode_clip("a.mp4", mp4)
     assert len(clip.frames) == len(clip.seconds) == count
     ends = f"only the first {count} frames are taken"
     assert clip.ends == (None if count == COUNT else ends)
@@ -291,13 +302,15 @@ def test_videos_that_are_refused(data: bytes, problem: str) -> None:
     assert caught.value.file == "walk.mp4"
 
 
-def test_bounds_on_bytes_and_on_a_frame(mp4: bytes) -> None:
-    with pytest.raises(UserError, match="too large"):
-        uploads.decode_clip("a.mp4", mp4, max_bytes=len(mp4) - 1)
+def test_bounds_on_bytes_and_on_a_frame(mp4: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_VIDEO_PIXELS", FRAME - 1)
     with pytest.raises(UserError, match="too many pixels") as caught:
-        uploads.decode_clip("a.mp4", mp4, max_pixels=FRAME - 1)
+        uploads.decode_clip("a.mp4", mp4)
     assert "64 x 48" in str(caught.value)
     assert caught.value.file == "a.mp4"
+    monkeypatch.setattr(uploads, "MAX_VIDEO_BYTES", len(mp4) - 1)
+    with pytest.raises(UserError, match="too large"):
+        uploads.decode_clip("a.mp4", mp4)
 
 
 @example(cut=0.1875, spoilt=[], value=0)  # FFmpeg names no decoder
@@ -317,7 +330,8 @@ def test_spoilt_videos_are_shown_or_told(
 
 def test_nothing_is_left_on_the_disk(mp4: bytes, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    clip = uploads.decode_clip("a.mp4", mp4, max_frames=2)
+    monkeypatch.setattr(uploads, "MAX_FRAMES", 2)
+    clip = uploads.decode_clip("a.mp4", mp4)
     uploads.encode_clip(clip.frames, clip)
     with pytest.raises(UserError):
         uploads.decode_clip("a.mp4", mp4[:100])

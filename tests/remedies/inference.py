@@ -10,7 +10,7 @@ import pytest
 from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 
-from roilab.app.uploads import decode_upload
+from roilab.app import uploads
 from roilab.cli import export
 from roilab.inference import Predictor
 from roilab.inference.sources import open_source
@@ -28,11 +28,12 @@ def an_empty_name(tmp_path: Path) -> Attempts:
 
 
 @case("make it smaller")
-def an_upload_of_too_many_pixels() -> Attempts:
+def an_upload_of_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> Attempts:
+    monkeypatch.setattr(uploads, "MAX_PIXELS", 2000)
     for side in (64, 32):
         stream = io.BytesIO()
         Image.new("RGB", (side, side)).save(stream, "PNG")
-        yield wrong(decode_upload, "photo.png", stream.getvalue(), max_pixels=2000)
+        yield wrong(uploads.decode_upload, "photo.png", stream.getvalue())
 
 
 @case("{}; to try it all the same: {}")

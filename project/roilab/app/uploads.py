@@ -44,9 +44,7 @@ _SAMPLE = ("val", 1, 256, 0)  # split, number, size and seed of the sample set
 _START = 16  # bytes, which tell a video
 
 
-def decode_upload(
-    name: str, data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
-) -> Picture:
+def decode_upload(name: str, data: bytes) -> Picture:
     """The content of an image file as an H x W x 3 RGB array, turned as its EXIF says.
 
     Of several frames, the first. The size is read from the header, and an image that is too large
@@ -58,7 +56,7 @@ def decode_upload(
     Raises:
         UserError: too large, no image of `FORMATS`, or one that breaks off.
     """
-    _check_length(name, data, max_bytes)
+    _check_length(name, data, MAX_BYTES)
     with errors_of_image(name):
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -71,11 +69,11 @@ def decode_upload(
                 expected=f"the content of a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
             ) from error
         width, height = image.size
-        if width * height > max_pixels:
+        if width * height > MAX_PIXELS:
             raise UserError(
                 "the image has too many pixels",
                 found=f"{width} x {height} pixels",
-                expected=f"at most {max_pixels / 1e6:g} million",
+                expected=f"at most {MAX_PIXELS / 1e6:g} million",
                 remedy="make it smaller",
             )
         return to_rgb(image)
@@ -99,14 +97,7 @@ class Clip:
     ends: str | None
 
 
-def decode_clip(
-    name: str,
-    data: bytes,
-    *,
-    max_bytes: int = MAX_VIDEO_BYTES,
-    max_frames: int = MAX_FRAMES,
-    max_pixels: int = MAX_VIDEO_PIXELS,
-) -> Clip:
+def decode_clip(name: str, data: bytes) -> Clip:
     """The first frames of a video file.
 
     It is opened as the kind of container that its first bytes say, never as a list of other files,
@@ -114,12 +105,11 @@ def decode_clip(
 
     Args:
         name: see `clean_name`, for messages.
-        max_pixels: of all frames that are kept.
 
     Raises:
         UserError: too large, no video, or not one frame can be read.
     """
-    _check_length(name, data, max_bytes)
+    _check_length(name, data, MAX_VIDEO_BYTES)
     kind = container_of(data)
     if kind is None:
         raise UserError("this is no video", file=name, expected="MP4, MOV, MKV, WebM or AVI")
@@ -130,10 +120,11 @@ def decode_clip(
         path = Path(folder) / "video"
         path.write_bytes(data)
         try:
-            info = probe(path, kind, max_pixels)
-            for frame, moment in read_video(path, kind, max_pixels):
+            info = probe(path, kind, MAX_VIDEO_PIXELS)
+            for frame, moment in read_video(path, kind, MAX_VIDEO_PIXELS):
                 pixels = frame.shape[0] * frame.shape[1]
-                if len(frames) == max_frames or (len(frames) + 1) * pixels > max_pixels:
+                is_full = (len(frames) + 1) * pixels > MAX_VIDEO_PIXELS
+                if is_full or len(frames) == MAX_FRAMES:
                     ends = f"only the first {len(frames)} frames are taken"
                     break
                 frames.append(frame)

@@ -62,9 +62,8 @@ def overrides(text: str) -> Argument:
 RUN = (
     arg("--run RUN", "a run folder, written by roilab train", required=True),
     arg(
-        "--weights FILE",
+        "--weights NAME",
         "a checkpoint of that folder (default: model_final.pth, else the newest)",
-        type=str,
     ),
 )
 TRUST = arg(
@@ -228,9 +227,8 @@ COMMANDS: dict[str, Command] = {
             "--eval-only", "evaluate train.init_checkpoint on the validation set, and do not train"
         ),
         arg(
-            "--replay FILE",
+            "--replay NAME",
             "repeat the step after a saved state of train.output_dir, and print its losses",
-            type=str,
         ),
         TRUST,
         overrides("overrides of the config"),
@@ -352,10 +350,9 @@ COMMANDS: dict[str, Command] = {
         "check the installation, or verify a run folder",
         arg("--run RUN", "verify this run folder", type=Path),
         arg(
-            "--accept FILE",
+            "--accept NAME",
             "accept these files of the run as they are now; without names, all",
             nargs="*",
-            type=str,
         ),
     ),
 }

@@ -140,19 +140,14 @@ def package(module: str) -> str:
     loaded = imported(module)
     name = module.split(".")[0]
     distribution = DISTRIBUTIONS.get(name, name)
-    version = installed_version(distribution) or str(getattr(loaded, "__version__", "no version"))
+    try:
+        version = importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        version = str(getattr(loaded, "__version__", "no version"))
     if module == "omegaconf" and not version.startswith(("2.1.", "2.2.", "2.3.")):
         raise Broken(version, "Detectron2's lazy configs need omegaconf<2.4; " + REINSTALL)
     tested = pins().get(distribution, version)
     return version if tested == version else f"{version} (tested: {tested})"
-
-
-def installed_version(distribution: str) -> str | None:
-    """The version in the metadata of a package; None without metadata."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def pins() -> dict[str, str]:
@@ -168,7 +163,8 @@ def detectron2() -> str:
     loaded = imported("detectron2")
     place = Path(str(loaded.__file__)).parent
     owners = importlib.metadata.packages_distributions().get("detectron2", [])
-    owner = " ".join(f"{name} {installed_version(name)}" for name in owners) or "not from a package"
+    versions = (f"{name} {importlib.metadata.version(name)}" for name in owners)
+    owner = " ".join(versions) or "not from a package"
     try:
         importlib.import_module("detectron2._C")
         compiled = "with compiled ops"

@@ -359,7 +359,7 @@ def test_what_the_model_cannot_do_is_told(open_app: Open, runs: Path, monkeypatc
     monkeypatch.setattr(Predictor, "__call__", fails)
     app = open_app(runs)
     assert not app.exception
-    assert app.error[0].value.endswith("found: out of memory")
+    assert app.error[0].value.endswith(r"found\: out of memory")
 
 
 def test_a_video_ends_where_the_model_fails(

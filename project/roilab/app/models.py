@@ -59,12 +59,9 @@ class Result:
 
 def show_error(error: UserError) -> None:
     """Show an error in a red box."""
-    error = st.session_state[WITH_OPTIONS](error)
-    lines = [f"**{escape_streamlit(error.message)}**"]
-    for name in ("file", "key", "found", "expected", "remedy"):
-        if (value := getattr(error, name)) is not None:
-            lines.append(f"{name}: {escape_streamlit(str(value))}")
-    st.error("  \n".join(lines))
+    text = str(st.session_state[WITH_OPTIONS](error))
+    message, *parts = map(escape_streamlit, text.splitlines())
+    st.error("  \n".join([f"**{message}**", *parts]))
 
 
 @st.cache_data(ttl=10, show_spinner=False)

@@ -19,6 +19,7 @@ from roilab.data.usable_images import find_images
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.reporting import statistics_page
+from roilab.reporting.document import Table, markdown_table
 from roilab.text import counted, counts_line
 
 _CLASSES = 20  # classes that are listed
@@ -158,8 +159,8 @@ def _print_stats(stats: Stats) -> None:
         f"{counted(stats.instances, 'instance')}{crowds}"
     )
     classes = [
-        (name, row.instances, row.images, *row.sizes, row.area, row.median_area)
-        for name, row in stats.classes.items()
+        (name, of.instances, of.images, *of.sizes, f"{of.area:,.0f}", f"{of.median_area:,.0f}")
+        for name, of in stats.classes.items()
     ]
     sides = [(f"{2**k} to {2 ** (k + 1)}", count) for k, count in stats.box_sides.items()]
     keypoints = [(name, *counts) for name, counts in stats.keypoints.items()]
@@ -175,14 +176,7 @@ def _print_stats(stats: Stats) -> None:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
-    """Print a table: names to the left, numbers to the right."""
-    cells = [
-        [cell if isinstance(cell, str) else f"{cell:,.0f}" for cell in row] for row in rows[:_ROWS]
-    ]
-    width, *widths = (max(map(len, column)) for column in zip(head, *cells, strict=True))
-    say()
-    for name, *numbers in (head, *cells):
-        aligned = [number.rjust(size) for number, size in zip(numbers, widths, strict=True)]
-        say("  ".join([name.ljust(width), *aligned]))
+    """Print a table; a long one is cut."""
+    say(f"\n{markdown_table(Table(head, rows[:_ROWS]), 'github')}")
     if len(rows) > _ROWS:
         say(f"... and {len(rows) - _ROWS} more")

@@ -19,7 +19,7 @@ from roilab.cli.parser import Parser
 from roilab.files import config_folder
 
 
-def main(words: Sequence[str] | None = None) -> NoReturn:
+def main() -> NoReturn:
     """Run the subcommand that the command line names, and exit with its status."""
     if "_ARGCOMPLETE" in os.environ:
         complete()
@@ -33,8 +33,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     )
     parser.add_argument("--version", action="version", version=f"roilab {roilab.__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
-    words = sys.argv[1:] if words is None else words
-    run(parser.parse_args(words[:1]).command, words[1:])
+    run(parser.parse_args(sys.argv[1:2]).command, sys.argv[2:])
 
 
 def run(command: str, arguments: Sequence[str] | None = None) -> NoReturn:

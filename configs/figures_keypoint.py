@@ -4,18 +4,8 @@ roilab train --config-file configs/figures_keypoint.py
 Not run at full length; `make demo` runs figures_mask_keypoint.py.
 """
 
-from .common.figures import use_figures
-from .small_keypoint import (
-    data,
-    dataloader,
-    evaluation,
-    lr_multiplier,
-    model,
-    optimizer,
-    pooler,
-    train,
-)
+from .common.small import small_keypoint_rcnn as model
+from .figures_mask import data, dataloader, evaluation, lr_multiplier, optimizer, pooler, train
 
-use_figures(data, dataloader, train)
 data.skeleton = "coco_person"
 train.output_dir = "outputs/figures_keypoint"

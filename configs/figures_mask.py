@@ -4,8 +4,18 @@ roilab train --config-file configs/figures_mask.py
 Not run at full length; `make demo` runs figures_mask_keypoint.py.
 """
 
-from .common.figures import use_figures
+import detectron2.data.transforms as T
+from detectron2.config import LazyCall as L
+
 from .small_mask import data, dataloader, evaluation, lr_multiplier, model, optimizer, pooler, train
 
-use_figures(data, dataloader, train)
+# `roilab figures --out datasets/figures`; the files declare the roles of their attributes.
+for _split in ("train", "val"):
+    _folder = f"datasets/figures/{_split}"
+    data[_split].update(files=f"{_folder}/via_project.json", images=_folder)
+
+# The images are small, and look alike.
+dataloader.train.update(augmentations=[L(T.RandomFlip)(horizontal=True)], total_batch_size=8)
+dataloader.test.augmentations = []
+train.update(lr_batch_size=8, max_iter=500, checkpoint_period=100)
 train.output_dir = "outputs/figures_mask"

@@ -17,11 +17,15 @@ Detections = Sequence[Mapping[str, Any]]
 TASK_NAMES = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
 # The largest number of detections of a class that count in an image, by COCO's rules.
 COCO_MAX_DETECTIONS = {"bbox": 100, "segm": 100, "keypoints": 20}
-# The rows of COCO's area axis, under Detectron2's names; keypoints have no small ones.
-_AREAS = {
-    "bbox": {"APs": 1, "APm": 2, "APl": 3},
-    "segm": {"APs": 1, "APm": 2, "APl": 3},
-    "keypoints": {"APm": 1, "APl": 2},
+# By Detectron2's names: the area of the objects that count, and which of ten thresholds of IoU or
+# OKS from 0.5 on. Keypoints have no small objects.
+METRICS = {
+    "AP": ("all", slice(None)),
+    "AP50": ("all", slice(0, 1)),
+    "AP75": ("all", slice(5, 6)),
+    "APs": ("small", slice(None)),
+    "APm": ("medium", slice(None)),
+    "APl": ("large", slice(None)),
 }
 # The keys of a detection that a task needs. The area, which decides APs, APm and APl, is that of
 # the box, or without a box that of the mask.
@@ -97,19 +101,15 @@ def average_precision(truth: GroundTruth, detections: Detections, tasks: Sequenc
         # (IoU thresholds, recalls, classes, areas, most detections an image); -1 where undefined.
         curves: Any = coco.eval
         precision = curves["precision"][..., -1]
-        thresholds = np.array(coco.params.iou_thrs)
-        at50 = int(np.abs(thresholds - 0.5).argmin())
-        at75 = int(np.abs(thresholds - 0.75).argmin())
+        areas = list(coco.params.area_rng_lbl)
         parts = {
-            "AP": precision[..., 0],
-            "AP50": precision[at50, ..., 0],
-            "AP75": precision[at75, ..., 0],
+            name: precision[thresholds, ..., areas.index(area)]
+            for name, (area, thresholds) in METRICS.items()
+            if area in areas
         }
-        for name, index in _AREAS[task].items():
-            parts[name] = precision[..., index]
         for index, category in enumerate(truth.categories(task)):
-            parts[f"AP-{category['name']}"] = precision[:, :, index, 0]
-            parts[f"AP50-{category['name']}"] = precision[at50, :, index, 0]
+            parts[f"AP-{category['name']}"] = parts["AP"][..., index]
+            parts[f"AP50-{category['name']}"] = parts["AP50"][..., index]
         results[task] = {name: _mean_percent(part) for name, part in parts.items()}
     return results
 

@@ -12,18 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.ap import Detections, GroundTruth, coco_eval
+from roilab.evaluation.ap import METRICS, Detections, GroundTruth, coco_eval
 from roilab.text import counted
 
-# The area of the objects that count, and which of ten thresholds of IoU or OKS from 0.5 on.
-METRICS = {
-    "AP": ("all", slice(None)),
-    "AP50": ("all", slice(0, 1)),
-    "AP75": ("all", slice(5, 6)),
-    "APs": ("small", slice(None)),
-    "APm": ("medium", slice(None)),
-    "APl": ("large", slice(None)),
-}
 _DRAWS = 2000
 # Values of Student's t for each draw: with one, chance decides its tails, and so the interval.
 _T_VALUES = 200

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from roilab.evaluation.analysis import IOU_THRESHOLDS, Analysis, running_mean
-from roilab.evaluation.ap import TASK_NAMES, Results
-from roilab.evaluation.bootstrap import METRICS
+from roilab.evaluation.ap import METRICS, TASK_NAMES, Results
 from roilab.reporting import document, plots
 from roilab.reporting.document import Cell, Picture, Plot, Section, Table
 

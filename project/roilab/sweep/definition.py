@@ -20,8 +20,7 @@ from roilab.engine import overrides as texts
 from roilab.engine.config_diff import differences
 from roilab.engine.train_keys import dependent_on
 from roilab.errors import UserError, argument
-from roilab.evaluation.ap import TASK_NAMES
-from roilab.evaluation.bootstrap import METRICS
+from roilab.evaluation.ap import METRICS, TASK_NAMES
 from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
 
 _KEYS = ("base", "overrides", "arms", "baseline", "seeds", "metrics", "published")

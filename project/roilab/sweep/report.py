@@ -14,8 +14,8 @@ import numpy as np
 from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
 from roilab.evaluation.analysis import IOU_THRESHOLDS
-from roilab.evaluation.ap import TASK_NAMES
-from roilab.evaluation.bootstrap import METRICS, PairedDifference, paired_difference
+from roilab.evaluation.ap import METRICS, TASK_NAMES
+from roilab.evaluation.bootstrap import PairedDifference, paired_difference
 from roilab.files import write_whole
 from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg
 from roilab.reporting import document, plots

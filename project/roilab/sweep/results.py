@@ -19,8 +19,8 @@ from roilab.engine.setup import prepare
 from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 from roilab.evaluation.analysis import ap_by_iou, image_ap50, keypoint_oks
-from roilab.evaluation.ap import GroundTruth, Results
-from roilab.evaluation.bootstrap import METRICS, image_weights, match_detections, metrics_of_draws
+from roilab.evaluation.ap import METRICS, GroundTruth, Results
+from roilab.evaluation.bootstrap import image_weights, match_detections, metrics_of_draws
 from roilab.inference.rendering import rows_by_image
 from roilab.sweep.plan import Trial
 

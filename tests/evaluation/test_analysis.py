@@ -58,13 +58,12 @@ def scene() -> tuple[GroundTruth, list[dict]]:
 def test_numbers_by_hand() -> None:
     whole = analyze(*scene(), TASKS, 0.5)
     assert whole.images == ["folder/a.jpg", "folder/c.jpg", "folder/b.jpg"]
-    box, keypoint = whole.tasks["bbox"], whole.tasks["keypoints"]
     # One of two persons is found first of all: precision 1 at 51 of 101 recalls. No car is.
     once = 100 * 51 / 101
-    assert box.ap_by_iou == pytest.approx([once / 2] * 4 + [0] * 6)
-    assert box.image_ap50 == pytest.approx([50, None, 0])
+    assert whole.ap_by_iou["bbox"] == pytest.approx([once / 2] * 4 + [0] * 6)
+    assert whole.image_ap50["bbox"] == pytest.approx([50, None, 0])
     person, car = OperatingPoint(1, 2, 1), OperatingPoint(0, 0, 1)
-    assert box.operating_points == {"person": person, "car": car}
+    assert whole.operating_points["bbox"] == {"person": person, "car": car}
     assert (person.precision, person.recall) == (1 / 3, 1 / 2)
     assert (car.precision, car.recall) == (None, 0)
     assert whole.labels == ["person", "car", "background"]
@@ -72,18 +71,18 @@ def test_numbers_by_hand() -> None:
     # Keypoints are of persons alone; the OKS of the one that is found is the mean of its terms.
     off = math.exp(-(3**2) / (2 * 400 * (2 * 0.05) ** 2))
     assert 0.65 < (1 + off) / 2 < 0.7
-    assert keypoint.ap_by_iou == pytest.approx([once] * 4 + [0] * 6)
-    assert keypoint.image_ap50 == pytest.approx([100, None, 0])
-    assert keypoint.operating_points == {"person": person}
+    assert whole.ap_by_iou["keypoints"] == pytest.approx([once] * 4 + [0] * 6)
+    assert whole.image_ap50["keypoints"] == pytest.approx([100, None, 0])
+    assert whole.operating_points["keypoints"] == {"person": person}
     assert whole.keypoint_oks == {"a": pytest.approx(1), "b": pytest.approx(off), "c": None}
 
 
 def test_the_score_decides_what_counts() -> None:
     usual, strict = (analyze(*scene(), TASKS, score) for score in (0.5, 0.75))
     assert strict.score == 0.75
-    assert strict.tasks["bbox"].operating_points["person"] == OperatingPoint(1, 1, 1)
+    assert strict.operating_points["bbox"]["person"] == OperatingPoint(1, 1, 1)
     assert strict.confusion.tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 0]]
-    assert strict.tasks["bbox"].ap_by_iou == usual.tasks["bbox"].ap_by_iou
+    assert strict.ap_by_iou["bbox"] == usual.ap_by_iou["bbox"]
 
 
 def test_an_object_that_only_a_worse_detection_matches_is_missed() -> None:
@@ -122,7 +121,7 @@ def test_worst_images_have_the_lowest_mean_over_tasks() -> None:
 
 def test_nothing_annotated_and_nothing_found() -> None:
     empty = analyze(without_objects(scene()[0]), [], TASKS, 0.5)
-    assert empty.tasks["bbox"].image_ap50 == [None, None, None]
+    assert empty.image_ap50["bbox"] == [None, None, None]
     assert empty.worst_images(5) == []
     assert empty.keypoint_oks == dict.fromkeys("abc")
     assert not empty.confusion.any()

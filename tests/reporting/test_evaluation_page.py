@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from roilab.evaluation.analysis import Analysis, OperatingPoint, TaskAnalysis
+from roilab.evaluation.analysis import Analysis, OperatingPoint
 from roilab.evaluation.ap import Results
 from roilab.reporting import evaluation_page
 
@@ -18,18 +18,17 @@ RESULTS: Results = {
 def whole(names: tuple[str, str] = ("person", "car"), *, keypoints: bool = True) -> str:
     """The page of a summary of three images: a, c and b."""
     person, car = names
-    box = TaskAnalysis(
-        (25.2,) * 4 + (0.0,) * 6,
-        {person: OperatingPoint(1, 2, 1), car: OperatingPoint(0, 0, 1)},
-        (50.0, None, 0.0),
-    )
-    tasks = {"bbox": box}
+    by_iou: dict[str, tuple[float | None, ...]] = {"bbox": (25.2,) * 4 + (0.0,) * 6}
+    by_image: dict[str, tuple[float | None, ...]] = {"bbox": (50.0, None, 0.0)}
     if keypoints:
-        tasks["keypoints"] = TaskAnalysis((None,) * 10, {}, (100.0, None, 0.0))
+        by_iou["keypoints"] = (None,) * 10
+        by_image["keypoints"] = (100.0, None, 0.0)
     summary = Analysis(
         score=0.5,
         images=("folder/a.jpg", "folder/c.jpg", "folder/b.jpg"),
-        tasks=tasks,
+        ap_by_iou=by_iou,
+        image_ap50=by_image,
+        operating_points={"bbox": {person: OperatingPoint(1, 2, 1), car: OperatingPoint(0, 0, 1)}},
         labels=(*names, "background"),
         confusion=np.array([[1, 0, 1], [1, 0, 0], [1, 0, 0]]),
         keypoint_oks={"a": 1.0, "b": 0.32, "c": None} if keypoints else {},

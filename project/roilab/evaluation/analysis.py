@@ -33,15 +33,6 @@ class OperatingPoint:
         return self.true_positives / objects if objects else None
 
 
-@dataclass(frozen=True)
-class TaskAnalysis:
-    """The analysis of one task, see `ap_by_iou`, `operating_point` of each class, `image_ap50`."""
-
-    ap_by_iou: Sequence[float | None]
-    operating_points: Mapping[str, OperatingPoint]
-    image_ap50: Sequence[float | None]
-
-
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """The analysis of a model's AP on a data set; a value is None without such objects.
@@ -49,20 +40,24 @@ class Analysis:
     Attributes:
         score: the least score of a detection in operating points and confused classes.
         images: the images' files, in order of their ids.
+        ap_by_iou, image_ap50: by task, see the functions of these names.
+        operating_points: by task and class.
         labels, confusion: see `confusion_matrix`.
         keypoint_oks: see `keypoint_oks`; empty where keypoints are not among the tasks.
     """
 
     score: float
     images: Sequence[str]
-    tasks: Mapping[str, TaskAnalysis]
+    ap_by_iou: Mapping[str, Sequence[float | None]]
+    image_ap50: Mapping[str, Sequence[float | None]]
+    operating_points: Mapping[str, Mapping[str, OperatingPoint]]
     labels: Sequence[str]
     confusion: np.ndarray
     keypoint_oks: Mapping[str, float | None]
 
     def worst_images(self, count: int) -> list[int]:
         """Positions of the images with the lowest per-image AP@0.5, the mean over tasks."""
-        values = np.array([task.image_ap50 for task in self.tasks.values()], float)
+        values = np.array(list(self.image_ap50.values()), float)
         means = enumerate(_column_means(values))
         ranked = sorted((mean, position) for position, mean in means if mean is not None)
         return [position for _, position in ranked[:count]]
@@ -76,16 +71,17 @@ def analyze(
     Where a head rates its masks, the rating of a mask has to reach the score.
     """
     images = sorted(truth.coco["images"], key=lambda image: image["id"])
-    analyses = {}
-    for task in tasks:
-        matches = match_detections(truth, detections, task)
-        points = {name: operating_point(of_class, score) for name, of_class in matches.items()}
-        analyses[task] = TaskAnalysis(ap_by_iou(matches), points, image_ap50(matches))
+    matches = {task: match_detections(truth, detections, task) for task in tasks}
     labels, confusion = confusion_matrix(truth, detections, score)
     return Analysis(
         score=score,
         images=[image["file_name"] for image in images],
-        tasks=analyses,
+        ap_by_iou={task: ap_by_iou(classes) for task, classes in matches.items()},
+        image_ap50={task: image_ap50(classes) for task, classes in matches.items()},
+        operating_points={
+            task: {name: operating_point(of_class, score) for name, of_class in classes.items()}
+            for task, classes in matches.items()
+        },
         labels=labels,
         confusion=confusion,
         keypoint_oks=keypoint_oks(truth, detections) if "keypoints" in tasks else {},

@@ -100,8 +100,8 @@ def _ap(results: Results) -> Table:
 
 def _operating_points(analysis: Analysis) -> Table:
     rows: list[list[Cell]] = []
-    for task, of_task in analysis.tasks.items():
-        for name, point in of_task.operating_points.items():
+    for task, points in analysis.operating_points.items():
+        for name, point in points.items():
             shares = (point.precision, point.recall)
             percents = [None if share is None else 100 * share for share in shares]
             counts = (point.true_positives, point.false_positives, point.false_negatives)
@@ -122,7 +122,7 @@ def _term(term: float | None) -> str:
 
 
 def _ap_by_iou(analysis: Analysis) -> Section:
-    lines = {TASK_NAMES[task]: of_task.ap_by_iou for task, of_task in analysis.tasks.items()}
+    lines = {TASK_NAMES[task]: values for task, values in analysis.ap_by_iou.items()}
     title = "AP by IoU or OKS threshold"
     svg = plots.curves(
         lines, IOU_THRESHOLDS, title, xlabel="IoU or OKS that a match needs", ylabel="AP, percent"
@@ -139,7 +139,7 @@ def _ap_by_iou(analysis: Analysis) -> Section:
 
 def _images(analysis: Analysis) -> Section:
     """Plot and table of the AP of single images."""
-    values = {TASK_NAMES[task]: of_task.image_ap50 for task, of_task in analysis.tasks.items()}
+    values = {TASK_NAMES[task]: of_task for task, of_task in analysis.image_ap50.items()}
     head = ["image"]
     columns = []
     for name, column in values.items():
@@ -166,8 +166,8 @@ def _pictures(analysis: Analysis, pictures: Mapping[int, bytes]) -> list[Section
     for position, jpeg in pictures.items():
         file = Path(analysis.images[position]).name
         values = ", ".join(
-            f"{TASK_NAMES[task]} {document.number(of_task.image_ap50[position])}"
-            for task, of_task in analysis.tasks.items()
+            f"{TASK_NAMES[task]} {document.number(of_task[position])}"
+            for task, of_task in analysis.image_ap50.items()
         )
         alt = f"{file}: annotated beside predicted"
         parts.append(Picture(str(position), jpeg, f"{file}: {values}", alt))

@@ -4,14 +4,13 @@ import csv
 import io
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
-from roilab.engine.run_folder import Run
 from roilab.escaping import csv_cell
 from roilab.evaluation.analysis import IOU_THRESHOLDS
 from roilab.evaluation.ap import METRICS, TASK_NAMES
@@ -21,7 +20,7 @@ from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg
 from roilab.reporting import document, plots
 from roilab.reporting.document import Picture, Plot, Section, Table
 from roilab.sweep.plan import Sweep, Trial
-from roilab.sweep.results import LEAST_SCORE, ResultsReader, RunResults
+from roilab.sweep.results import LEAST_SCORE, ResultsReader, RunResults, costs
 from roilab.sweep.state import State
 from roilab.text import counted
 
@@ -51,7 +50,7 @@ class Report:
             tasks = _tasks(results)
             sections += [_thresholds(task, results) for task in tasks]
             sections += _classes(tasks, results) + _keypoints(results)
-            sections += [self._cost(states), *_pictures(self.sweep, results)]
+            sections += [_cost(results), *_pictures(self.sweep, results)]
         sections += [_arms(self.sweep), _runs(states)]
         document.write_attachments(folder, sections)
         title = self.sweep.name
@@ -70,13 +69,14 @@ class Report:
 
     def _results(self, states: Mapping[Trial, State]) -> ResultsByArm:
         results: dict[str, dict[int, RunResults]] = {arm.name: {} for arm in self.sweep.arms}
-        for trial in _done(states):
-            results[trial.arm.name][trial.seed] = self.reader.read(trial)
+        for trial, state in states.items():
+            if state.kind == "done":
+                results[trial.arm.name][trial.seed] = self.reader.read(trial)
         return results
 
     def _beginning(self, states: Mapping[Trial, State], results: ResultsByArm) -> Section:
-        done = _done(states)
-        seeds = sorted({trial.seed for trial in done})
+        runs = _all_runs(results)
+        seeds = sorted({seed for of_arm in results.values() for seed in of_arm})
         method = (
             "AP in percent on the validation set: the mean over seeds ± the sample standard "
             "deviation. Intervals hold the true difference in about 95 of 100 cases: images are "
@@ -87,7 +87,7 @@ class Report:
         text = [
             self.sweep.question,
             *(f"`{command}`" for command in self.commands),
-            f"{len(done)} of {len(states)} runs are done. {_origin(done)}",
+            f"{len(runs)} of {len(states)} runs are done. {_origin(runs)}",
             f"{method}.",
         ]
         if len(seeds) == 1:
@@ -95,7 +95,7 @@ class Report:
                 f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
                 "nothing of how far another training would differ."
             )
-        text += sorted({run.limits for of_arm in results.values() for run in of_arm.values()})
+        text += sorted({run.limits for run in runs})
         return Section("", text)
 
     def _headline(self, states: Mapping[Trial, State], results: ResultsByArm) -> list[Section]:
@@ -110,49 +110,22 @@ class Report:
         ]
         rows = []
         for arm in arms:
-            metrics = [
-                run.results[task] for run in results[arm.name].values() if task in run.results
-            ]
+            runs = [run for run in results[arm.name].values() if task in run.results]
             planned = sum(trial.arm == arm for trial in states)
-            ours = [
-                _mean_and_deviation([of_run.get(name) for of_run in metrics]) for name in METRICS
-            ]
+            ours = [_mean_and_deviation(runs, task, name) for name in METRICS]
             theirs = [_decimal(arm.published.get(f"{task}/{name}")) for name in published]
-            rows.append([arm.name, f"{len(metrics)} of {planned}", *ours, *theirs])
+            rows.append([arm.name, f"{len(runs)} of {planned}", *ours, *theirs])
         head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
         text = f"Published: {self.sweep.source}." if published else ""
         return Section(f"{TASK_NAMES[task].capitalize()} AP", text, [Table(head, rows)])
 
-    def _cost(self, states: Mapping[Trial, State]) -> Section:
-        text = (
-            "Operations are those of convolutions and matrix products in inference, for one of the "
-            "first four images, and grow with what is found there; a multiplication and an "
-            "addition are two. Times are medians of the runs as they were, "
-            "beside whatever else the machine did."
-        )
-        columns = {  # heading -> digits, scale
-            "parameters, M": (2, 1e-6),
-            "GFLOP an image": (2, 1e-9),
-            "s a training step": (3, 1),
-            "ms an image, inference": (1, 1000),
-            "memory of the training, GiB": (2, 1),
-        }
-        rows = []
-        for arm in self.sweep.arms:
-            trials = [trial for trial in _done(states) if trial.arm == arm]
-            if trials:
-                costs = zip(self.reader.costs(trials), columns.values(), strict=True)
-                cells = [_decimal(cost, digits, scale) for cost, (digits, scale) in costs]
-                rows.append([arm.name, *cells])
-        return Section("Cost", text, [Table(["arm", *columns], rows)])
 
-
-def _done(states: Mapping[Trial, State]) -> list[Trial]:
-    return [trial for trial, state in states.items() if state.kind == "done"]
+def _all_runs(results: ResultsByArm) -> list[RunResults]:
+    return [run for of_arm in results.values() for run in of_arm.values()]
 
 
 def _tasks(results: ResultsByArm) -> list[str]:
-    runs = [run for of_arm in results.values() for run in of_arm.values()]
+    runs = _all_runs(results)
     return [task for task in TASK_NAMES if any(task in run.results for run in runs)]
 
 
@@ -160,15 +133,14 @@ def _comparison(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     """The differences to the baseline with their intervals, as a table and a plot."""
     rows = []
     bars = {}
-    for arm, differences in _differences(sweep, results).items():
-        for name, difference in differences.items():
-            task, _, metric = name.partition("/")
-            title = f"{TASK_NAMES[task]} {metric}"
-            value = f"{difference.value:+.1f}"
-            interval = f"{difference.low:+.1f} to {difference.high:+.1f}"
-            seeds = str(difference.seeds)
-            rows.append([arm, title, value, interval, seeds, difference.conclusion])
-            bars[f"{arm}, {title}"] = (difference.low, difference.value, difference.high)
+    for (arm, name), difference in _differences(sweep, results).items():
+        task, _, metric = name.partition("/")
+        title = f"{TASK_NAMES[task]} {metric}"
+        value = f"{difference.value:+.1f}"
+        interval = f"{difference.low:+.1f} to {difference.high:+.1f}"
+        seeds = str(difference.seeds)
+        rows.append([arm, title, value, interval, seeds, difference.conclusion])
+        bars[f"{arm}, {title}"] = (difference.low, difference.value, difference.high)
     if not rows:
         return []
     title = f"Difference to {sweep.baseline}"
@@ -177,15 +149,12 @@ def _comparison(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     return [Section(title, (), [Table(head, rows), Plot("differences", plot)])]
 
 
-def _differences(sweep: Sweep, results: ResultsByArm) -> dict[str, dict[str, PairedDifference]]:
+def _differences(sweep: Sweep, results: ResultsByArm) -> dict[tuple[str, str], PairedDifference]:
     """The differences to the baseline, by arm and metric, over the seeds that both have."""
-    differences: dict[str, dict[str, PairedDifference]] = {}
+    differences = {}
     for arm in results:
-        if arm == sweep.baseline:
-            continue
-        differences[arm] = {}
         seeds, ours, baseline = _pairs(sweep, arm, results)
-        if not seeds:
+        if arm == sweep.baseline or not seeds:
             continue
         for name in sweep.metrics:
             if name not in ours[0].draws or name not in baseline[0].draws:
@@ -194,7 +163,7 @@ def _differences(sweep: Sweep, results: ResultsByArm) -> dict[str, dict[str, Pai
             before = np.stack([run.draws[name] for run in baseline])
             difference = paired_difference(values, before, len(ours[0].dataset))
             if difference is not None:
-                differences[arm][name] = difference
+                differences[arm, name] = difference
     return differences
 
 
@@ -230,7 +199,7 @@ def _thresholds(task: str, results: ResultsByArm) -> Section:
 
 def _classes(tasks: Sequence[str], results: ResultsByArm) -> list[Section]:
     """AP of each class, where there are several."""
-    runs = [run for of_arm in results.values() for run in of_arm.values()]
+    runs = _all_runs(results)
     columns: dict[tuple[str, str], str] = {}  # task, metric -> heading
     for task in tasks:
         for run in runs:
@@ -241,10 +210,7 @@ def _classes(tasks: Sequence[str], results: ResultsByArm) -> list[Section]:
         return []
     rows = []
     for arm, of_arm in results.items():
-        cells = []
-        for task, name in columns:
-            metrics = [run.results[task] for run in of_arm.values() if task in run.results]
-            cells.append(_mean_and_deviation([of_run.get(name) for of_run in metrics]))
+        cells = [_mean_and_deviation(of_arm.values(), task, name) for task, name in columns]
         rows.append([arm, *cells])
     return [Section("AP of each class", (), [Table(["arm", *columns.values()], rows)])]
 
@@ -270,15 +236,39 @@ def _keypoints(results: ResultsByArm) -> list[Section]:
     return [Section("Keypoints", text, [Table(["keypoint", *columns], rows)])]
 
 
+def _cost(results: ResultsByArm) -> Section:
+    text = (
+        "Operations are those of convolutions and matrix products in inference, for one of the "
+        "first four images, and grow with what is found there; a multiplication and an "
+        "addition are two. Times are medians of the runs as they were, "
+        "beside whatever else the machine did."
+    )
+    columns = {  # heading -> digits, scale
+        "parameters, M": (2, 1e-6),
+        "GFLOP an image": (2, 1e-9),
+        "s a training step": (3, 1),
+        "ms an image, inference": (1, 1000),
+        "memory of the training, GiB": (2, 1),
+    }
+    rows = []
+    for arm, runs in results.items():
+        if runs:
+            values = zip(costs(list(runs.values())), columns.values(), strict=True)
+            cells = [_decimal(cost, digits, scale) for cost, (digits, scale) in values]
+            rows.append([arm, *cells])
+    return Section("Cost", text, [Table(["arm", *columns], rows)])
+
+
 def _pictures(sweep: Sweep, results: ResultsByArm) -> list[Section]:
     """Pictures of the images where the baseline and the arm farthest from it differ most."""
-    # By the first metric that is compared.
     differences = _differences(sweep, results)
-    first = {arm: next(iter(metrics.items())) for arm, metrics in differences.items() if metrics}
-    if not first:
+    if not differences:
         return []
-    arm = max(first, key=lambda arm: abs(first[arm][1].value))
-    task = first[arm][0].partition("/")[0]
+    first: dict[str, str] = {}  # the first metric that is compared, by arm
+    for arm, name in differences:
+        first.setdefault(arm, name)
+    arm = max(first, key=lambda arm: abs(differences[arm, first[arm]].value))
+    task = first[arm].partition("/")[0]
     seeds, ours, baseline = _pairs(sweep, arm, results)
     before = [run.image_ap50[task] for run in baseline]
     after = [run.image_ap50[task] for run in ours]
@@ -351,13 +341,13 @@ def _values(states: Mapping[Trial, State]) -> str:
     return text.getvalue()
 
 
-def _origin(done: Sequence[Trial]) -> str:
+def _origin(runs: Sequence[RunResults]) -> str:
     """Commits, versions and machines of the runs, in a sentence."""
     commits = set()
     versions = set()
     machines = set()
-    for trial in done:
-        for start in Run(trial.folder).starts():
+    for results in runs:
+        for start in results.run.starts():
             code = start.get("code") or {"commit": "unknown", "dirty": False}
             commits.add(str(code["commit"])[:7] + (" with changes" if code["dirty"] else ""))
             versions.add(str(start.get("versions", {}).get("torch", "unknown")))
@@ -375,8 +365,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.mean(known) if known else None
 
 
-def _mean_and_deviation(values: Sequence[float | None]) -> str:
-    """The mean over seeds ± the sample standard deviation."""
+def _mean_and_deviation(runs: Iterable[RunResults], task: str, metric: str) -> str:
+    """The mean over seeds ± the sample standard deviation, of the runs that have the metric."""
+    values = [run.results.get(task, {}).get(metric) for run in runs]
     known = [value for value in values if value is not None]
     deviation = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
     return f"{_decimal(_mean(known))}{deviation}"

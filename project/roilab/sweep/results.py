@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class RunResults:
         limits: see `roilab.engine.max_detections.limits_note`.
     """
 
+    run: Run
     dataset: DetectionDataset
     results: Results
     draws: Mapping[str, np.ndarray]
@@ -50,6 +52,12 @@ class RunResults:
     drawn: Mapping[int, Sequence[Mapping[str, Any]]]
     limits: str
 
+    @cached_property
+    def operations(self) -> tuple[int | None, float | None]:
+        """The parameters and operations of `count_operations`."""
+        with reading(self.run):
+            return count_operations(self.run, self.dataset)
+
 
 @dataclass
 class ResultsReader:
@@ -57,7 +65,6 @@ class ResultsReader:
 
     metrics: Sequence[str]
     results: dict[Trial, RunResults] = field(default_factory=dict)
-    counts: dict[str, tuple[int | None, float | None]] = field(default_factory=dict)
     datasets: dict[str, DetectionDataset] = field(default_factory=dict)
 
     def read(self, trial: Trial) -> RunResults:
@@ -97,6 +104,7 @@ class ResultsReader:
             images[task] = image_ap50(matches["all"])
 
         return RunResults(
+            run=run,
             dataset=dataset,
             results=results,
             draws=draws,
@@ -107,24 +115,20 @@ class ResultsReader:
             limits=limits_note(cfg, dataset),
         )
 
-    def costs(self, trials: Sequence[Trial]) -> tuple[float | None, ...]:
-        """The costs of an arm's model, from its trials that are done, at least one.
 
-        They are the parameters and operations of `count_operations`, the median seconds of a
-        training iteration with its data and of the inference for an image, and the peak memory of
-        the training in GiB: of the GPU, or of the process. None where a cost is not known.
-        """
-        arm = trials[0].arm.name
-        if arm not in self.counts:
-            run = Run(trials[0].folder)
-            with reading(run):
-                self.counts[arm] = count_operations(run, self.read(trials[0]).dataset)
-        logs = [Run(trial.folder).metrics() or [{}] for trial in trials]
-        lines = [line for log in logs for line in log]
-        steps = [line["time"] for line in lines if "time" in line]
-        inference = [log[-1]["inference_time"] for log in logs if "inference_time" in log[-1]]
-        memory = max((line["memory"] for line in lines if "memory" in line), default=None)
-        return *self.counts[arm], _median(steps), _median(inference), memory
+def costs(runs: Sequence[RunResults]) -> tuple[float | None, ...]:
+    """The costs of an arm's model, from its runs, at least one.
+
+    They are the parameters and operations of `count_operations`, the median seconds of a training
+    iteration with its data and of the inference for an image, and the peak memory of the training
+    in GiB: of the GPU, or of the process. None where a cost is not known.
+    """
+    logs = [results.run.metrics() or [{}] for results in runs]
+    lines = [line for log in logs for line in log]
+    steps = [line["time"] for line in lines if "time" in line]
+    inference = [log[-1]["inference_time"] for log in logs if "inference_time" in log[-1]]
+    memory = max((line["memory"] for line in lines if "memory" in line), default=None)
+    return *runs[0].operations, _median(steps), _median(inference), memory
 
 
 def _check_unchanged(run: Run, task: str, reported: float | None, ap: float) -> None:

@@ -187,15 +187,15 @@ def test_any_output_folder_reaches_the_training(file: Path, tmp_path: Path, name
 def test_the_record_gives_the_sweep_back(file: Path, tmp_path: Path) -> None:
     sweep = load_sweep(file, ["train.ema=null,0.9"])
     save_sweep(sweep, "the command", tmp_path / "out")
-    assert load_saved_sweep(tmp_path / "out") == (sweep, ["the command"])
+    assert load_saved_sweep(tmp_path / "out") == replace(sweep, commands=("the command",))
     # More seeds and arms are added; none is lost.
     more = replace(load_sweep(file, ["train.ema=null,0.9,0.5"]), seeds=(0, 3))
-    kept, commands = save_sweep(more, "another", tmp_path / "out")
+    kept = save_sweep(more, "another", tmp_path / "out")
     assert (kept.seeds, len(kept.arms)) == ((0, 1, 3), 9)
-    assert commands == ["the command", "another"]
+    assert kept.commands == ("the command", "another")
     with pytest.raises(UserError, match=r"(?s)another sweep.*ema=0\.5"):
         save_sweep(sweep, "the command", tmp_path / "out")
-    assert load_saved_sweep(tmp_path / "out") == (kept, commands)
+    assert load_saved_sweep(tmp_path / "out") == kept
     with pytest.raises(UserError, match="not the folder of a sweep"):
         load_saved_sweep(tmp_path)
     for spoilt in ("{", "[]", '{"commands": []}'):

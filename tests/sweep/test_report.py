@@ -58,7 +58,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
 
 def write(of: Sweep, folder: Path, states: Mapping[Trial, State] | None = None) -> Path:
     states = states or {trial: state_of(trial) for trial in plan_trials(of, folder)}
-    Report(of, ["the command"]).write(folder, states)
+    Report(replace(of, commands=("the command",))).write(folder, states)
     return folder
 
 

@@ -70,9 +70,9 @@ def main(arguments: list[str]) -> int:
         return 0
 
     command = shlex.join(["roilab", "sweep", *arguments])
-    sweep, commands = save_sweep(sweep, command, args.output)
+    sweep = save_sweep(sweep, command, args.output)
     states = {trial: state_of(trial) for trial in plan_trials(sweep, args.output)}
-    report = Report(sweep, commands)
+    report = Report(sweep)
     display = Display(sweep, states)
 
     def on_update(trial: Trial, state: State) -> None:
@@ -114,9 +114,9 @@ def main_report(arguments: list[str]) -> int:
     args = parser_of("sweep report", main_report.__doc__).parse_args(arguments)
     trusted.allow(args.trust)
     folder = args.folder
-    sweep, commands = load_saved_sweep(folder)
+    sweep = load_saved_sweep(folder)
     states = {trial: state_of(trial) for trial in plan_trials(sweep, folder)}
-    Report(sweep, commands).write(folder, states)
+    Report(sweep).write(folder, states)
     say((folder / "report.md").read_text(encoding="utf-8"))
     return 0
 

@@ -46,6 +46,7 @@ class Sweep:
         seeds: each arm is trained with each of them.
         metrics: the compared metrics as `task/metric`, the most important first.
         source: where the published figures are from.
+        commands: those that have run it.
     """
 
     file: str
@@ -55,6 +56,7 @@ class Sweep:
     metrics: tuple[str, ...]
     source: str
     question: str = ""
+    commands: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -138,17 +140,17 @@ def check_seeds(seeds: Any, file: str | Path | None = None) -> tuple[int, ...]:
     return tuple(listed)
 
 
-def save_sweep(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[str]]:
+def save_sweep(sweep: Sweep, command: str, output: Path) -> Sweep:
     """Write into the folder of a sweep what its report needs to know about it.
 
-    Returns the sweep with the seeds of earlier calls as well, and all commands that ran it.
+    Returns the sweep with the command, and with the seeds and commands of earlier calls as well.
 
     Raises:
         UserError: the folder holds another sweep, whose arms would be lost.
     """
-    commands: list[str] = []
+    commands = [command]
     if (output / _FILE).is_file():
-        before, commands = load_saved_sweep(output)
+        before = load_saved_sweep(output)
         names = [arm.name for arm in sweep.arms]
         lost = [arm.name for arm in before.arms if arm.name not in names]
         if lost:
@@ -160,14 +162,14 @@ def save_sweep(sweep: Sweep, command: str, output: Path) -> tuple[Sweep, list[st
                 remedy="choose another folder, output=DIR; only=ARM trains one arm of a sweep",
             )
         sweep = replace(sweep, seeds=tuple(sorted({*before.seeds, *sweep.seeds})))
-    commands = list(dict.fromkeys([*commands, command]))
-    content = {"commands": commands, **asdict(sweep)}
-    write_whole(output / _FILE, json.dumps(content, indent=2) + "\n")
-    return sweep, commands
+        commands = [*before.commands, command]
+    sweep = replace(sweep, commands=tuple(dict.fromkeys(commands)))
+    write_whole(output / _FILE, json.dumps(asdict(sweep), indent=2) + "\n")
+    return sweep
 
 
-def load_saved_sweep(output: Path) -> tuple[Sweep, list[str]]:
-    """The sweep of a folder, and the commands that ran it.
+def load_saved_sweep(output: Path) -> Sweep:
+    """The sweep of a folder.
 
     Raises:
         UserError: the folder holds none, or its record is damaged.
@@ -181,8 +183,7 @@ def load_saved_sweep(output: Path) -> tuple[Sweep, list[str]]:
     remedy = "delete this file: the command of the sweep writes it"
     data = read_json(path, what=what, remedy=remedy)
     try:
-        commands = _texts(data.pop("commands"))
-        return _sweep_of_record(data), list(commands)
+        return _sweep_of_record(data)
     except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise UserError(f"{what} is damaged", file=path, found=reason, remedy=remedy) from error
@@ -200,7 +201,8 @@ def _sweep_of_record(data: dict[str, Any]) -> Sweep:
             raise ValueError(f"published: {arm.published}, max_iter: {arm.max_iter}")
     seeds = check_seeds(data.pop("seeds"))
     metrics = _texts(data.pop("metrics"))
-    sweep = Sweep(arms=arms, seeds=seeds, metrics=metrics, **data)
+    commands = _texts(data.pop("commands"))
+    sweep = Sweep(arms=arms, seeds=seeds, metrics=metrics, commands=commands, **data)
     _texts([sweep.file, sweep.baseline, sweep.source, sweep.question])
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names) or sweep.baseline not in names or not metrics:

@@ -37,9 +37,8 @@ class Report:
     It reads each run once, however often it is written.
     """
 
-    def __init__(self, sweep: Sweep, commands: Sequence[str]) -> None:
+    def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        self.commands = commands
         self.reader = ResultsReader(sweep.metrics)
 
     def write(self, folder: Path, states: Mapping[Trial, State]) -> None:
@@ -86,7 +85,7 @@ class Report:
             method += ", and the mean over seeds varies as Student's t"
         text = [
             self.sweep.question,
-            *(f"`{command}`" for command in self.commands),
+            *(f"`{command}`" for command in self.sweep.commands),
             f"{len(runs)} of {len(states)} runs are done. {_origin(runs)}",
             f"{method}.",
         ]

@@ -21,7 +21,7 @@ from roilab.reporting import document, plots
 from roilab.reporting.document import Picture, Plot, Section, Table
 from roilab.sweep.plan import Sweep, Trial
 from roilab.sweep.results import LEAST_SCORE, ResultsReader, RunResults, costs
-from roilab.sweep.state import State
+from roilab.sweep.state import State, iterations_of, logged_values
 from roilab.text import counted
 
 _PICTURES = 6
@@ -322,7 +322,7 @@ def _runs(states: Mapping[Trial, State]) -> Section:
     rows = []
     for trial, state in states.items():
         time = str(timedelta(seconds=round(state.seconds))) if state.seconds else _DASH
-        iterations = str(state.iterations or _DASH)
+        iterations = str(iterations_of(logged_values(trial)) or _DASH)
         rows.append([trial.arm.name, str(trial.seed), iterations, time, state.text])
     return Section("Runs", (), [Table(["arm", "seed", "iterations", "time", "state"], rows)])
 

@@ -29,14 +29,12 @@ class State:
             of a cluster, `training` runs, `failed` failed the last time, `done` has results.
         results: AP in percent by task and metric, of a trial that is done.
         error: why a trial failed, was cut, or waits, in one line; empty where it is not known.
-        iterations: the number of iterations in its log.
         seconds: the duration of its process, over all calls but those that were killed.
     """
 
     kind: Literal["open", "cut", "queued", "training", "failed", "done"]
     results: Results | None = None
     error: str = ""
-    iterations: int = 0
     seconds: float = 0.0
 
     @property
@@ -86,14 +84,13 @@ def state_of(trial: Trial) -> State:
             remedy=f"choose another folder of the sweep, output=DIR, or delete {trial.folder}; to "
             f"see what differs: {compare}",
         )
-    iterations = iterations_of(logged_values(trial))
     seconds = record.get("seconds", 0.0)
     if run.results_file.is_file():
-        return State("done", run.results(), "", iterations, seconds)
+        return State("done", run.results(), seconds=seconds)
     if record.get("error"):
-        return State("failed", None, record["error"], iterations, seconds)
+        return State("failed", error=record["error"], seconds=seconds)
     kind: Literal["cut", "open"] = "cut" if trained else "open"
-    return State(kind, None, record.get("ended", ""), iterations, seconds)
+    return State(kind, error=record.get("ended", ""), seconds=seconds)
 
 
 def logged_values(trial: Trial) -> dict[str, float]:

@@ -9,8 +9,6 @@ from roilab.evaluation.ap import Detections, GroundTruth, coco_eval
 from roilab.evaluation.bootstrap import Matches, match_detections
 from roilab.skeleton import oks_terms
 
-IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # and those of OKS
-
 
 @dataclass(frozen=True)
 class OperatingPoint:

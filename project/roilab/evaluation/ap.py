@@ -17,8 +17,9 @@ Detections = Sequence[Mapping[str, Any]]
 TASK_NAMES = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
 # The largest number of detections of a class that count in an image, by COCO's rules.
 COCO_MAX_DETECTIONS = {"bbox": 100, "segm": 100, "keypoints": 20}
-# By Detectron2's names: the area of the objects that count, and which of ten thresholds of IoU or
-# OKS from 0.5 on. Keypoints have no small objects.
+IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # and those of OKS
+# By Detectron2's names: the area of the objects that count, and which thresholds. Keypoints have no
+# small objects.
 METRICS = {
     "AP": ("all", slice(None)),
     "AP50": ("all", slice(0, 1)),

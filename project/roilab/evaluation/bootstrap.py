@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from roilab.evaluation.ap import METRICS, Detections, GroundTruth, coco_eval
+from roilab.evaluation.ap import IOU_THRESHOLDS, METRICS, Detections, GroundTruth, coco_eval
 from roilab.text import counted
 
 _DRAWS = 2000
@@ -88,22 +88,19 @@ def match_detections(
     for image in filter(None, coco.eval_imgs):
         by_class[image["category_id"]].append(image)
     return {
-        category["name"]: _joined(by_class[category["id"]], positions, len(coco.params.iou_thrs))
+        category["name"]: _joined(by_class[category["id"]], positions)
         for category in truth.categories(task)
     }
 
 
-def _joined(images: list[dict[str, Any]], positions: dict[int, int], thresholds: int) -> Matches:
-    """The images' matches together, by score; equal scores are in the order of the images.
+def _joined(images: list[dict[str, Any]], positions: dict[int, int]) -> Matches:
+    """COCO's matches of one class in single images together, by score.
 
-    Args:
-        images: COCO's matches of single images, of one class.
-        positions: the place of an image in `Matches`, by its id.
-        thresholds: how many there are.
+    Equal scores are in the order of the images; the positions are by the images' ids.
     """
     objects = np.zeros(len(positions), int)
     # The first part of each is empty, so that there is one also without detections.
-    nothing = np.zeros((thresholds, 0), bool)
+    nothing = np.zeros((len(IOU_THRESHOLDS), 0), bool)
     scores = [np.zeros(0)]
     places = [np.zeros(0, int)]
     matched = [nothing]

@@ -4,8 +4,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from roilab.evaluation.analysis import IOU_THRESHOLDS, Analysis, running_mean
-from roilab.evaluation.ap import METRICS, TASK_NAMES, Results
+from roilab.evaluation.analysis import Analysis, running_mean
+from roilab.evaluation.ap import IOU_THRESHOLDS, METRICS, TASK_NAMES, Results
 from roilab.reporting import document, plots
 from roilab.reporting.document import Cell, Picture, Plot, Section, Table
 

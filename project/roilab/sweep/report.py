@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from roilab.escaping import csv_cell
-from roilab.evaluation.analysis import IOU_THRESHOLDS
-from roilab.evaluation.ap import METRICS, TASK_NAMES
+from roilab.evaluation.ap import IOU_THRESHOLDS, METRICS, TASK_NAMES
 from roilab.evaluation.bootstrap import PairedDifference, paired_difference
 from roilab.files import write_whole
 from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg

@@ -169,6 +169,11 @@ def number(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
+def decimal(value: float | None, digits: int = 1, scale: float = 1) -> str:
+    """The text of a scaled number with these digits after the point; None is a dash."""
+    return "-" if value is None else f"{scale * value:.{digits}f}"
+
+
 def _markdown_paragraph(paragraph: str) -> str:
     """A paragraph in which code marks are the only markup."""
     parts = re.split(r"(`[^`]*`)", paragraph)

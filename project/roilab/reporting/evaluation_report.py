@@ -7,7 +7,7 @@ from pathlib import Path
 from roilab.evaluation.analysis import Analysis, running_mean
 from roilab.evaluation.ap import IOU_THRESHOLDS, METRICS, TASK_NAMES, Results
 from roilab.reporting import document, plots
-from roilab.reporting.document import Cell, Picture, Plot, Section, Table
+from roilab.reporting.document import Cell, Picture, Plot, Section, Table, decimal
 
 IMAGE_AP50 = "per-image AP@0.5 (not COCO AP50)"
 KEYPOINT_OKS = "mean OKS term of each keypoint, from 0 to 1"
@@ -26,8 +26,8 @@ def analysis_text(analysis: Analysis) -> str:
     """
     parts = []
     if analysis.keypoint_oks:
-        terms = ", ".join(f"{name} {_term(term)}" for name, term in analysis.keypoint_oks.items())
-        parts.append(textwrap.fill(f"{KEYPOINT_OKS}: {terms}", 100))
+        terms = [f"{name} {decimal(term, 2)}" for name, term in analysis.keypoint_oks.items()]
+        parts.append(textwrap.fill(f"{KEYPOINT_OKS}: {', '.join(terms)}", 100))
     parts.append(f"from score {analysis.score:g} on, at IoU or OKS 0.5:")
     parts.append(document.markdown_table(_operating_points(analysis), "github"))
     if len(analysis.labels) <= _TERMINAL_COLUMNS:
@@ -73,7 +73,7 @@ def evaluation_page(
         ),
     ]
     if analysis.keypoint_oks:
-        rows = [(name, _term(term)) for name, term in analysis.keypoint_oks.items()]
+        rows = [(name, decimal(term, 2)) for name, term in analysis.keypoint_oks.items()]
         text = (
             f"The {KEYPOINT_OKS}: of objects found at OKS 0.5, over their labelled keypoints. The "
             "mean over an object's keypoints is its OKS."
@@ -114,11 +114,6 @@ def _confusion(analysis: Analysis, corner: str) -> Table:
     counts = analysis.confusion.tolist()
     rows = [[name, *row] for name, row in zip(analysis.labels, counts, strict=True)]
     return Table((corner, *analysis.labels), rows, "heat")
-
-
-def _term(term: float | None) -> str:
-    """A term of OKS with two decimals, which tell keypoints apart."""
-    return "-" if term is None else f"{term:.2f}"
 
 
 def _ap_by_iou(analysis: Analysis) -> Section:

@@ -17,7 +17,7 @@ from roilab.evaluation.bootstrap import PairedDifference, paired_difference
 from roilab.files import write_whole
 from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg
 from roilab.reporting import document, plots
-from roilab.reporting.document import Picture, Plot, Section, Table
+from roilab.reporting.document import Picture, Plot, Section, Table, decimal
 from roilab.sweep.plan import Sweep, Trial
 from roilab.sweep.results import LEAST_SCORE, ResultsReader, RunResults, costs
 from roilab.sweep.state import State, iterations_of, logged_values
@@ -111,7 +111,7 @@ class Report:
             runs = [run for run in results[arm.name].values() if task in run.results]
             planned = sum(trial.arm == arm for trial in states)
             ours = [_mean_and_deviation(runs, task, name) for name in METRICS]
-            theirs = [_decimal(arm.published.get(f"{task}/{name}")) for name in published]
+            theirs = [decimal(arm.published.get(f"{task}/{name}")) for name in published]
             rows.append([arm.name, f"{len(runs)} of {planned}", *ours, *theirs])
         head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
         text = f"Published: {self.sweep.source}." if published else ""
@@ -228,8 +228,7 @@ def _keypoints(results: ResultsByArm) -> list[Section]:
     )
     keypoints = dict.fromkeys(name for column in columns.values() for name in column)
     rows = [
-        [name, *(_decimal(column.get(name), 3) for column in columns.values())]
-        for name in keypoints
+        [name, *(decimal(column.get(name), 3) for column in columns.values())] for name in keypoints
     ]
     return [Section("Keypoints", text, [Table(["keypoint", *columns], rows)])]
 
@@ -252,7 +251,7 @@ def _cost(results: ResultsByArm) -> Section:
     for arm, runs in results.items():
         if runs:
             values = zip(costs(list(runs.values())), columns.values(), strict=True)
-            cells = [_decimal(cost, digits, scale) for cost, (digits, scale) in values]
+            cells = [decimal(cost, digits, scale) for cost, (digits, scale) in values]
             rows.append([arm, *cells])
     return Section("Cost", text, [Table(["arm", *columns], rows)])
 
@@ -368,8 +367,4 @@ def _mean_and_deviation(runs: Iterable[RunResults], task: str, metric: str) -> s
     values = [run.results.get(task, {}).get(metric) for run in runs]
     known = [value for value in values if value is not None]
     deviation = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
-    return f"{_decimal(_mean(known))}{deviation}"
-
-
-def _decimal(value: float | None, digits: int = 1, scale: float = 1) -> str:
-    return _DASH if value is None else f"{scale * value:.{digits}f}"
+    return f"{decimal(_mean(known))}{deviation}"

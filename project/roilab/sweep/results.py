@@ -54,9 +54,27 @@ class RunResults:
 
     @cached_property
     def operations(self) -> tuple[int | None, float | None]:
-        """The parameters and operations of `count_operations`."""
+        """The parameters of the model, and its floating-point operations for an image.
+
+        Those in convolutions and matrix products, over a few images, since they depend on what is
+        found. A multiplication and an addition are two. None where the weights are gone.
+        """
+        if not self.run.weights.is_file():
+            return None, None
+        # Our own kernels do fewer operations than the model has.
+        overrides = ["train.cpu_kernels=False", "train.precision=float32"]
+        counter = FlopCounterMode(display=False)
+        images = 0
         with reading(self.run):
-            return count_operations(self.run, self.dataset)
+            cfg, model = load_run(open_run(self.run.folder), overrides)
+            with torch.inference_mode(), counter:
+                for batch in eval_batches(cfg, self.dataset):
+                    model(batch)
+                    images += len(batch)
+                    if images >= _COUNTED_IMAGES:
+                        break
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return parameters, counter.get_total_flops() / images
 
 
 @dataclass
@@ -119,9 +137,9 @@ class ResultsReader:
 def costs(runs: Sequence[RunResults]) -> tuple[float | None, ...]:
     """The costs of an arm's model, from its runs, at least one.
 
-    They are the parameters and operations of `count_operations`, the median seconds of a training
-    iteration with its data and of the inference for an image, and the peak memory of the training
-    in GiB: of the GPU, or of the process. None where a cost is not known.
+    They are those of `RunResults.operations`, the median seconds of a training iteration with its
+    data and of the inference for an image, and the peak memory of the training in GiB: of the GPU,
+    or of the process. None where a cost is not known.
     """
     logs = [results.run.metrics() or [{}] for results in runs]
     lines = [line for log in logs for line in log]
@@ -143,29 +161,6 @@ def _check_unchanged(run: Run, task: str, reported: float | None, ap: float) -> 
             expected=f"{ap}, on the validation set as it is",
             remedy=f"evaluate it anew: {run.evaluate_command}",
         )
-
-
-def count_operations(run: Run, dataset: DetectionDataset) -> tuple[int | None, float | None]:
-    """The parameters of a run's model, and its floating-point operations for an image.
-
-    Those in convolutions and matrix products, over a few images, since they depend on what is
-    found. A multiplication and an addition are two. None where the weights are gone.
-    """
-    if not run.weights.is_file():
-        return None, None
-    # Our own kernels do fewer operations than the model has.
-    overrides = ["train.cpu_kernels=False", "train.precision=float32"]
-    cfg, model = load_run(open_run(run.folder), overrides)
-    counter = FlopCounterMode(display=False)
-    images = 0
-    with torch.inference_mode(), counter:
-        for batch in eval_batches(cfg, dataset):
-            model(batch)
-            images += len(batch)
-            if images >= _COUNTED_IMAGES:
-                break
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return parameters, counter.get_total_flops() / images
 
 
 def _median(values: Sequence[float]) -> float | None:

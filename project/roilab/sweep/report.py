@@ -43,7 +43,7 @@ class Report:
     def write(self, folder: Path, states: Mapping[Trial, State]) -> None:
         """Write report.md, report.csv, report.tex and report.html, with plots and pictures."""
         results = self._results(states)
-        sections = [self._beginning(states, results), *self._headline(states, results)]
+        sections = [self._beginning(states, results), *_headline(self.sweep, results)]
         if any(results.values()):
             tasks = _tasks(results)
             sections += [_thresholds(task, results) for task in tasks]
@@ -60,7 +60,7 @@ class Report:
     def headline(self, states: Mapping[Trial, State]) -> str:
         """The AP and the differences without plots, as Markdown for a terminal."""
         sections = []
-        for section in self._headline(states, self._results(states)):
+        for section in _headline(self.sweep, self._results(states)):
             tables = [part for part in section.parts if isinstance(part, Table)]
             sections.append(replace(section, parts=tables))
         return document.to_markdown(self.sweep.name, sections)
@@ -96,27 +96,6 @@ class Report:
         text += sorted({run.limits for run in runs})
         return Section("", text)
 
-    def _headline(self, states: Mapping[Trial, State], results: ResultsByArm) -> list[Section]:
-        tasks = [self._task(task, states, results) for task in _tasks(results)]
-        return [*tasks, *_comparison(self.sweep, results)]
-
-    def _task(self, task: str, states: Mapping[Trial, State], results: ResultsByArm) -> Section:
-        """The AP of each arm, beside the published AP of such an arm."""
-        arms = self.sweep.arms
-        published = [
-            name for name in METRICS if any(f"{task}/{name}" in arm.published for arm in arms)
-        ]
-        rows = []
-        for arm in arms:
-            runs = [run for run in results[arm.name].values() if task in run.results]
-            planned = sum(trial.arm == arm for trial in states)
-            ours = [_mean_and_deviation(runs, task, name) for name in METRICS]
-            theirs = [decimal(arm.published.get(f"{task}/{name}")) for name in published]
-            rows.append([arm.name, f"{len(runs)} of {planned}", *ours, *theirs])
-        head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
-        text = f"Published: {self.sweep.source}." if published else ""
-        return Section(f"{TASK_NAMES[task].capitalize()} AP", text, [Table(head, rows)])
-
 
 def _all_runs(results: ResultsByArm) -> list[RunResults]:
     return [run for of_arm in results.values() for run in of_arm.values()]
@@ -125,6 +104,26 @@ def _all_runs(results: ResultsByArm) -> list[RunResults]:
 def _tasks(results: ResultsByArm) -> list[str]:
     runs = _all_runs(results)
     return [task for task in TASK_NAMES if any(task in run.results for run in runs)]
+
+
+def _headline(sweep: Sweep, results: ResultsByArm) -> list[Section]:
+    tasks = [_task(task, sweep, results) for task in _tasks(results)]
+    return [*tasks, *_comparison(sweep, results)]
+
+
+def _task(task: str, sweep: Sweep, results: ResultsByArm) -> Section:
+    """The AP of each arm, beside the published AP of such an arm."""
+    arms = sweep.arms
+    published = [name for name in METRICS if any(f"{task}/{name}" in arm.published for arm in arms)]
+    rows = []
+    for arm in arms:
+        runs = [run for run in results[arm.name].values() if task in run.results]
+        ours = [_mean_and_deviation(runs, task, name) for name in METRICS]
+        theirs = [decimal(arm.published.get(f"{task}/{name}")) for name in published]
+        rows.append([arm.name, f"{len(runs)} of {len(sweep.seeds)}", *ours, *theirs])
+    head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
+    text = f"Published: {sweep.source}." if published else ""
+    return Section(f"{TASK_NAMES[task].capitalize()} AP", text, [Table(head, rows)])
 
 
 def _comparison(sweep: Sweep, results: ResultsByArm) -> list[Section]:

@@ -19,7 +19,8 @@ from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.sweep import State, Sweep, Trial
 from roilab.sweep.plan import Arm, plan_trials
-from roilab.sweep.report import Report, most_different
+from roilab.sweep.report import most_different, write_report
+from roilab.sweep.results import ResultsReader
 from roilab.sweep.state import state_of
 
 from .runs import CONFIG, IMAGES, Folders, perfect_rows, squares
@@ -58,7 +59,8 @@ def written(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> Path:
 
 def write(of: Sweep, folder: Path, states: Mapping[Trial, State] | None = None) -> Path:
     states = states or {trial: state_of(trial) for trial in plan_trials(of, folder)}
-    Report(replace(of, commands=("the command",))).write(folder, states)
+    run = replace(of, commands=("the command",))
+    write_report(run, states, folder, ResultsReader(of.metrics))
     return folder
 
 

@@ -35,7 +35,8 @@ from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.sweep import State, Sweep, Trial, load_sweep, resolve, run_here, run_on_cluster
 from roilab.sweep.plan import load_saved_sweep, parse_seeds, plan_trials, save_sweep, select_trials
-from roilab.sweep.report import Report
+from roilab.sweep.report import write_report
+from roilab.sweep.results import ResultsReader
 from roilab.sweep.runner import training_slots
 from roilab.sweep.state import iterations_of, logged_values, state_of
 
@@ -72,14 +73,14 @@ def main(arguments: list[str]) -> int:
     command = shlex.join(["roilab", "sweep", *arguments])
     sweep = save_sweep(sweep, command, args.output)
     states = {trial: state_of(trial) for trial in plan_trials(sweep, args.output)}
-    report = Report(sweep)
+    reader = ResultsReader(sweep.metrics)
     display = Display(sweep, states)
 
     def on_update(trial: Trial, state: State) -> None:
         display.update(trial, state)
         if state.kind not in ("queued", "training"):
             try:
-                report.write(args.output, states)
+                write_report(sweep, states, args.output, reader)
             except Exception as error:  # of files, data, memory: no failure of it ends a training
                 say(f"the report cannot be written yet: {error}", file=sys.stderr)
 
@@ -99,8 +100,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("what was trained is saved; the same command continues", file=sys.stderr)
         raise
-    report.write(args.output, states)
-    say(f"\n{report.headline(states)}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
+    headline = write_report(sweep, states, args.output, reader)
+    say(f"\n{headline}\nreport: {args.output / 'report.html'}, .md, .csv, .tex")
     return 0 if all(states[trial].kind == "done" for trial in selected) else 1
 
 
@@ -116,7 +117,7 @@ def main_report(arguments: list[str]) -> int:
     folder = args.folder
     sweep = load_saved_sweep(folder)
     states = {trial: state_of(trial) for trial in plan_trials(sweep, folder)}
-    Report(sweep).write(folder, states)
+    write_report(sweep, states, folder, ResultsReader(sweep.metrics))
     say((folder / "report.md").read_text(encoding="utf-8"))
     return 0
 

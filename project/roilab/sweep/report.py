@@ -30,71 +30,65 @@ _DASH = "-"
 ResultsByArm = Mapping[str, Mapping[int, RunResults]]
 
 
-class Report:
-    """The report of a sweep from the states of its trials, in their order.
+def write_report(
+    sweep: Sweep, states: Mapping[Trial, State], folder: Path, reader: ResultsReader
+) -> str:
+    """Write report.md, report.csv, report.tex and report.html, with plots and pictures.
 
-    It reads each run once, however often it is written.
+    The states are those of the trials, in their order.
+
+    Returns the AP and the differences without plots, as Markdown for a terminal.
     """
+    results: dict[str, dict[int, RunResults]] = {arm.name: {} for arm in sweep.arms}
+    for trial, state in states.items():
+        if state.kind == "done":
+            results[trial.arm.name][trial.seed] = reader.read(trial)
 
-    def __init__(self, sweep: Sweep) -> None:
-        self.sweep = sweep
-        self.reader = ResultsReader(sweep.metrics)
+    tasks = _tasks(results)
+    headline = [_task(task, sweep, results) for task in tasks] + _comparison(sweep, results)
+    sections = [_beginning(sweep, states, results), *headline]
+    if any(results.values()):
+        sections += [_thresholds(task, results) for task in tasks]
+        sections += _classes(tasks, results) + _keypoints(results)
+        sections += [_cost(results), *_pictures(sweep, results)]
+    sections += [_arms(sweep), _runs(states)]
 
-    def write(self, folder: Path, states: Mapping[Trial, State]) -> None:
-        """Write report.md, report.csv, report.tex and report.html, with plots and pictures."""
-        results = self._results(states)
-        sections = [self._beginning(states, results), *_headline(self.sweep, results)]
-        if any(results.values()):
-            tasks = _tasks(results)
-            sections += [_thresholds(task, results) for task in tasks]
-            sections += _classes(tasks, results) + _keypoints(results)
-            sections += [_cost(results), *_pictures(self.sweep, results)]
-        sections += [_arms(self.sweep), _runs(states)]
-        document.write_attachments(folder, sections)
-        title = self.sweep.name
-        write_whole(folder / "report.md", document.to_markdown(title, sections))
-        write_whole(folder / "report.html", document.to_html(title, sections))
-        write_whole(folder / "report.tex", document.to_latex(sections))
-        write_whole(folder / "report.csv", _values(states))
+    document.write_attachments(folder, sections)
+    write_whole(folder / "report.md", document.to_markdown(sweep.name, sections))
+    write_whole(folder / "report.html", document.to_html(sweep.name, sections))
+    write_whole(folder / "report.tex", document.to_latex(sections))
+    write_whole(folder / "report.csv", _values(states))
 
-    def headline(self, states: Mapping[Trial, State]) -> str:
-        """The AP and the differences without plots, as Markdown for a terminal."""
-        sections = []
-        for section in _headline(self.sweep, self._results(states)):
-            tables = [part for part in section.parts if isinstance(part, Table)]
-            sections.append(replace(section, parts=tables))
-        return document.to_markdown(self.sweep.name, sections)
+    without_plots = []
+    for section in headline:
+        tables = [part for part in section.parts if isinstance(part, Table)]
+        without_plots.append(replace(section, parts=tables))
+    return document.to_markdown(sweep.name, without_plots)
 
-    def _results(self, states: Mapping[Trial, State]) -> ResultsByArm:
-        results: dict[str, dict[int, RunResults]] = {arm.name: {} for arm in self.sweep.arms}
-        for trial, state in states.items():
-            if state.kind == "done":
-                results[trial.arm.name][trial.seed] = self.reader.read(trial)
-        return results
 
-    def _beginning(self, states: Mapping[Trial, State], results: ResultsByArm) -> Section:
-        runs = _all_runs(results)
-        seeds = sorted({seed for of_arm in results.values() for seed in of_arm})
-        method = (
-            "AP in percent on the validation set: the mean over seeds ± the sample standard "
-            "deviation. Intervals hold the true difference in about 95 of 100 cases: images are "
-            "drawn with replacement, the same for both arms"
+def _beginning(sweep: Sweep, states: Mapping[Trial, State], results: ResultsByArm) -> Section:
+    runs = _all_runs(results)
+    seeds = sorted({seed for of_arm in results.values() for seed in of_arm})
+    method = (
+        "AP in percent on the validation set: the mean over seeds ± the sample standard "
+        "deviation. Intervals hold the true difference in about 95 of 100 cases: images are "
+        "drawn with replacement, the same for both arms"
+    )
+    if len(seeds) > 1:
+        method += ", and the mean over seeds varies as Student's t"
+    text = [
+        sweep.question,
+        *(f"`{command}`" for command in sweep.commands),
+        f"{len(runs)} of {len(states)} runs are done. {_origin(runs)}",
+        f"{method}.",
+    ]
+    if len(seeds) == 1:
+        text.append(
+            f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
+            "nothing of how far another training would differ."
         )
-        if len(seeds) > 1:
-            method += ", and the mean over seeds varies as Student's t"
-        text = [
-            self.sweep.question,
-            *(f"`{command}`" for command in self.sweep.commands),
-            f"{len(runs)} of {len(states)} runs are done. {_origin(runs)}",
-            f"{method}.",
-        ]
-        if len(seeds) == 1:
-            text.append(
-                f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
-                "nothing of how far another training would differ."
-            )
-        text += sorted({run.limits for run in runs})
-        return Section("", text)
+    text += sorted({run.limits for run in runs})
+    return Section("", text)
 
 
 def _all_runs(results: ResultsByArm) -> list[RunResults]:
@@ -104,11 +98,6 @@ def _all_runs(results: ResultsByArm) -> list[RunResults]:
 def _tasks(results: ResultsByArm) -> list[str]:
     runs = _all_runs(results)
     return [task for task in TASK_NAMES if any(task in run.results for run in runs)]
-
-
-def _headline(sweep: Sweep, results: ResultsByArm) -> list[Section]:
-    tasks = [_task(task, sweep, results) for task in _tasks(results)]
-    return [*tasks, *_comparison(sweep, results)]
 
 
 def _task(task: str, sweep: Sweep, results: ResultsByArm) -> Section:

@@ -209,8 +209,6 @@ def bounded_inference(
             try:
                 bound.check_masks(len(instances), width, height)
             except NotEnoughMemory as error:
-                if "file_name" not in inputs:
-                    raise
-                raise error.replace(file=inputs["file_name"]) from error
+                raise error.replace(file=inputs.get("file_name")) from error
         with autocast_of(model):
             yield detector_postprocess(instances, height, width)

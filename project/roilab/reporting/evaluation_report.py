@@ -133,7 +133,6 @@ def _ap_by_iou(analysis: Analysis) -> Section:
 
 
 def _images(analysis: Analysis) -> Section:
-    """Plot and table of the AP of single images."""
     values = {TASK_NAMES[task]: of_task for task, of_task in analysis.image_ap50.items()}
     head = ["image"]
     columns = []

@@ -123,8 +123,6 @@ def _submit(
 
 
 class _Slurm:
-    """Jobs of SLURM."""
-
     name = "SLURM job"  # what a job is called in messages
 
     def statuses(self, jobs: Mapping[Trial, Any]) -> dict[str, JobStatus] | None:

@@ -102,7 +102,6 @@ def _wrong(
 
 
 def _from_dict(file: Path, data: Any) -> Sweep:
-    """The sweep of a file, from its dict `sweep`."""
     data = _dict(file, "sweep", data, _KEYS)
     arms = _dict(file, "sweep.arms", data.get("arms"))
     shared = _dict(file, "sweep.overrides", data.get("overrides", {}))

@@ -160,25 +160,19 @@ def _kind(file: Path, key: str, value: Any, kind: Any, expected: str) -> Any:
 
 def _with_overrides(sweep: Sweep, overrides: Sequence[str]) -> Sweep:
     """The sweep with further overrides of all arms; `key=a,b` makes an arm of each value."""
-    shared = []
-    axes = []
-    for text in overrides:
-        values = texts.choices(text)
-        if len(values) == 1:
-            shared += values
-        else:
-            axes.append(values)
+    axes = [texts.choices(text) for text in overrides]
     grid = list(itertools.product(*axes))
 
     def named(arm: str, point: Sequence[str]) -> str:
+        varied = [text for text, values in zip(point, axes, strict=True) if len(values) > 1]
         # `a.b.key=value` as `key=value`.
-        short = [re.sub(r"^[^=]*\.(?=[^=.]*=)", "", text) for text in point]
+        short = [re.sub(r"^[^=]*\.(?=[^=.]*=)", "", text) for text in varied]
         return ", ".join(filter(None, [arm, *short]))
 
     arms = []
     for arm, point in itertools.product(sweep.arms, grid):
         weights_of = named(arm.weights_of, point) if arm.weights_of else ""
-        own = (*arm.overrides, *shared, *point)
+        own = (*arm.overrides, *point)
         name = named(arm.name, point)
         arms.append(replace(arm, name=name, weights_of=weights_of, overrides=own))
     # Of the arms that the baseline has become, the one with the first value of each key.

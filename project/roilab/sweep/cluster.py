@@ -223,12 +223,10 @@ class _Watch:
         if status.restarts:
             parts.append(f"requeued {status.restarts} times" if status.restarts > 1 else "requeued")
             with contextlib.suppress(UserError):
-                reason = state_of(trial).error
-                if reason:
-                    parts.append(reason)
+                parts.append(state_of(trial).error)
         if status.text != "PENDING":
             parts.append(status.text)
-        return State("queued", error=", ".join(parts))
+        return State("queued", error=", ".join(filter(None, parts)))
 
     def _outcome(self, trial: Trial, status: JobStatus) -> State:
         """The state of a trial whose job has ended without a result."""

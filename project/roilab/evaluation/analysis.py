@@ -138,7 +138,9 @@ def confusion_matrix(
         The classes and at last "background", and how often an object of a row's class was detected
         as a column's: the last column counts missed objects, the last row detections of nothing.
     """
-    coco = coco_eval(truth, detections, "bbox", by_class=False)
+    coco = coco_eval(truth, detections, "bbox")
+    # Detections of all classes in an image are matched together.
+    coco.params.max_dets = [truth.detection_limit("bbox", by_class=False)]
     confusion = coco.confusion_matrix(min_score=score)
     return [*confusion["cat_names"], "background"], confusion["matrix"].astype(int)
 

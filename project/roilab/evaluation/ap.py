@@ -128,13 +128,8 @@ def flat(results: Results) -> dict[str, float | None]:
     }
 
 
-def coco_eval(
-    truth: GroundTruth, detections: Detections, task: str, *, by_class: bool = True
-) -> COCOeval:
-    """COCO's evaluation of one task, ready to run, for detections as of `average_precision`.
-
-    The limit of detections in an image is that of a class, or of all classes.
-    """
+def coco_eval(truth: GroundTruth, detections: Detections, task: str) -> COCOeval:
+    """COCO's evaluation of one task, ready to run, for detections as of `average_precision`."""
     keys = ("image_id", "category_id", *_KEYS[task])
     rows = []
     for detection in detections:
@@ -145,7 +140,7 @@ def coco_eval(
         rows.append(row)
     ground_truth = COCO(dict(truth.coco))
     coco = COCOeval(ground_truth, ground_truth.load_res(rows), task)
-    coco.params.max_dets = [truth.detection_limit(task, by_class=by_class)]
+    coco.params.max_dets = [truth.detection_limit(task)]
     coco.params.cat_ids = [category["id"] for category in truth.categories(task)]
     if task == "keypoints" and truth.skeleton is not None:
         coco.params.kpt_oks_sigmas = list(truth.skeleton.sigmas)

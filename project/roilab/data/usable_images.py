@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from roilab import via
 from roilab.data.coordinates import is_outside, own_box, stated_box_fault
@@ -149,29 +149,24 @@ def fit_instances(
     problems = []
     filename = image.record.filename
     objects: list[via.Instance] = []
-    for instance in image.instances:
-        place: dict[str, Any] = {"file": file, "image": filename, "region": instance.regions[0]}
+    crowds: list[via.Instance] = []
+    for instance in (*image.instances, *image.crowds):
+        is_crowd = instance.coco is not None and instance.coco.is_crowd
+        # The regions of crowds are numbered apart from those of objects: none is named.
+        region = None if is_crowd else instance.regions[0]
         unfit = _unfit(instance, width, height)
         if unfit is not None:
-            message, remedy = unfit
-            problems.append(via.Problem("error", message, remedy, **place))
-            continue
-        objects.append(instance)
-        fault = stated_box_fault(instance, width, height)
-        if fault:
-            own = own_box(instance, width, height)
-            trained = "that" if own else "the box of its outline"
-            remedy = f"write x, y, width and height in pixels; {trained} is trained on"
-            problems.append(via.Problem("warning", fault, remedy, **place))
-    crowds: list[via.Instance] = []
-    for crowd in image.crowds:
-        unfit = _unfit(crowd, width, height)
-        if unfit is None:
-            crowds.append(crowd)
+            problems.append(via.Problem("error", *unfit, file, filename, region))
+        elif is_crowd:
+            crowds.append(instance)
         else:
-            # The regions of crowds are numbered apart from those of objects: none is named.
-            message, remedy = unfit
-            problems.append(via.Problem("error", message, remedy, file, filename))
+            objects.append(instance)
+            fault = stated_box_fault(instance, width, height)
+            if fault:
+                own = own_box(instance, width, height)
+                trained = "that" if own else "the box of its outline"
+                remedy = f"write x, y, width and height in pixels; {trained} is trained on"
+                problems.append(via.Problem("warning", fault, remedy, file, filename, region))
     return replace(image, instances=tuple(objects), crowds=tuple(crowds)), problems
 
 

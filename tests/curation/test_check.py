@@ -14,6 +14,7 @@ from roilab import via
 from roilab.curation.check import CheckReport, check_annotations
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.data.records import detectron2_annotation
+from roilab.data.usable_images import find_images
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
 
@@ -34,7 +35,9 @@ def test_objects_without_any_labelled_keypoint(points: int, tmp_path: Path) -> N
     keypoint = "keypoint" if points else None
     rules = via.LabelRules(class_attribute="class", keypoint_attribute=keypoint)
     for skeleton in (None, COCO_PERSON) if not points else (COCO_PERSON,):
-        report = check_annotations(via.read(path), ImageFolder(tmp_path), rules, skeleton)
+        annotations = via.read(path)
+        (located,) = find_images([(annotations, ImageFolder(tmp_path))])
+        report = check_annotations(annotations, located, rules, skeleton)
         assert not report.errors
         messages = [
             problem.message for problem in report.problems if "labelled keypoint" in problem.message
@@ -79,7 +82,8 @@ def test_coco_objects_without_any_labelled_keypoint(
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(data))
     annotations = read_annotations(path)
-    report = check_annotations(annotations, ImageFolder(tmp_path), via.LabelRules(), skeleton)
+    (located,) = find_images([(annotations, ImageFolder(tmp_path))])
+    report = check_annotations(annotations, located, via.LabelRules(), skeleton)
     assert not report.errors
     messages = [
         problem.message for problem in report.problems if "labelled keypoint" in problem.message
@@ -105,7 +109,8 @@ def problems_of(folder: ImageFolder, *shapes: via.Shape) -> list[str]:
     )
     image = via.ImageRecord("a.png", "a.png", None, regions)
     file = via.Annotations("via.json", via.Container.VIA2_JSON, (image,), {}, {})
-    report = check_annotations(file, folder, via.LabelRules(class_attribute="kind"))
+    (located,) = find_images([(file, folder)])
+    report = check_annotations(file, located, via.LabelRules(class_attribute="kind"))
     return [problem.message for problem in report.problems]
 
 
@@ -157,7 +162,9 @@ def test_a_point_without_a_problem_is_within_the_image_of_training(
 def findings(tmp_path: Path, folder: ImageFolder, text: str) -> CheckReport:
     path = tmp_path / "via"
     path.write_text(text, encoding="utf-8")
-    return check_annotations(read_annotations(path), folder, via.LabelRules(default_class="cat"))
+    annotations = read_annotations(path)
+    (located,) = find_images([(annotations, folder)])
+    return check_annotations(annotations, located, via.LabelRules(default_class="cat"))
 
 
 def test_a_row_with_two_bad_cells_is_one_region(tmp_path: Path, folder: ImageFolder) -> None:

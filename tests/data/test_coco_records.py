@@ -17,6 +17,7 @@ from roilab.curation.check import CheckReport, check_annotations
 from roilab.data.coordinates import box_of
 from roilab.data.dataset import load_dataset
 from roilab.data.mask_to_polygons import read_annotations
+from roilab.data.usable_images import find_images
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.via import LabelRules, build_instances
@@ -90,9 +91,9 @@ def rle(counts: object, height: object = HEIGHT, width: object = WIDTH) -> dict[
 
 def checked(path: Path, bones: Path | None = None) -> CheckReport:
     skeleton = None if bones is None else skeletons.load_skeleton(str(bones))
-    return check_annotations(
-        read_annotations(path), ImageFolder(path.parent), LabelRules(), skeleton
-    )
+    annotations = read_annotations(path)
+    (located,) = find_images([(annotations, ImageFolder(path.parent))])
+    return check_annotations(annotations, located, LabelRules(), skeleton)
 
 
 # A value that is unsound, and what says so: with an outline, an unsound box is no loss.

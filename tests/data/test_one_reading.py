@@ -44,7 +44,7 @@ def counted(
     annotations = read_annotations(path)
     images = ImageFolder(folder, default_path=annotations.default_path)
     (located,) = find_images([(annotations, images)])
-    findings = check_annotations(annotations, images, rules, bones)
+    findings = check_annotations(annotations, located, rules, bones)
     options: Any = {"rules": rules, "skeleton": skeleton, "missing_images": "skip"}
     dataset = load_dataset(str(path), str(folder), **options)
     whole = via.build_instances(annotations, rules, bones)

@@ -11,6 +11,7 @@ from roilab.curation.check import check_annotations, unusable_file
 from roilab.curation.infer_skeleton import infer_skeleton
 from roilab.data.dataset import load_dataset
 from roilab.data.mask_to_polygons import read_annotations
+from roilab.data.usable_images import find_images
 from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 
@@ -51,7 +52,8 @@ def check(file: Path, *folders: Path, **rules: Any) -> Wrong:
         except UserError as error:
             return unusable_file(file, error)
         folder = ImageFolder(*(folders or [file.parent]))
-        return check_annotations(annotations, folder, via.LabelRules(**rules))
+        (located,) = find_images([(annotations, folder)])
+        return check_annotations(annotations, located, via.LabelRules(**rules))
 
     return wrong(findings)
 

@@ -45,8 +45,8 @@ def check(args: argparse.Namespace) -> int:
     sources = [(file, data_common.folder_of(args, file)) for file in annotations.values()]
     # Files that are checked together are used together: two of them may hold one image.
     located = find_images(sources)
-    for path, source, images in zip(annotations, sources, located, strict=True):
-        reports[path] = check_annotations(*source, rules, skeleton, progress, images)
+    for (path, file), images in zip(annotations.items(), located, strict=True):
+        reports[path] = check_annotations(file, images, rules, skeleton, progress)
     findings = [reports[path] for path in dict.fromkeys(args.files)]
     if args.json is not None:
         shown = [

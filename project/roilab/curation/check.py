@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from roilab import via
-from roilab.data.usable_images import LocatedImages, find_images, fit_instances, usable_size
+from roilab.data.usable_images import LocatedImages, fit_instances, usable_size
 from roilab.data.value_range import narrow_range
 from roilab.errors import UserError
-from roilab.image_files import ImageFolder
 from roilab.skeleton import Skeleton
 from roilab.via.geometry import kind_of
 
@@ -74,20 +73,18 @@ def unusable_file(path: str | Path, error: UserError) -> CheckReport:
 
 def check_annotations(
     annotations: via.Annotations,
-    folder: ImageFolder,
+    located: LocatedImages,
     rules: via.LabelRules,
     skeleton: Skeleton | None = None,
     progress: Callable[[Sequence[via.ImageRecord]], Iterable[via.ImageRecord]] = iter,
-    located: LocatedImages | None = None,
 ) -> CheckReport:
     """Label and count what a file holds, and look at the images it names.
 
     Args:
-        folder: where the images are.
+        located: its images, as `find_images` found them.
         rules, skeleton: as for `via.build_instances`. Where they do not suffice to label the file,
             that is an error among the problems, and the rest is reported all the same.
         progress: wraps the images while their files are looked at, to show how far it is.
-        located: what `find_images` found, where the file is used together with others.
     """
     try:
         result = via.build_instances(annotations, rules, skeleton)
@@ -96,8 +93,6 @@ def check_annotations(
     except UserError as error:
         labelled = tuple(via.LabelledImage(image, ()) for image in annotations.images)
         problems = [*annotations.problems, _as_problem(error, annotations.file)]
-    if located is None:
-        (located,) = find_images([(annotations, folder)])
     problems += located.warnings
     kept: list[via.Instance] = []
     crowds = 0

@@ -127,10 +127,11 @@ def test_libraries_read_it(tmp_path: Path) -> None:
     assert len(record["annotations"]) == 2
 
 
-def test_sizes(tmp_path: Path) -> None:
-    def unknown(_: Any) -> None:
-        return None
+def unknown(_: Any) -> Any:
+    raise UserError("no such image")
 
+
+def test_sizes() -> None:
     data, problems = annotations_to_coco(labelled_set(), RULES, None, unknown)
     assert data["images"] == []
     assert [(problem.severity, problem.image) for problem in problems] == [("error", "a.jpg")]
@@ -140,18 +141,18 @@ def test_sizes(tmp_path: Path) -> None:
 
 
 def test_why_a_size_is_unknown() -> None:
-    def broken(_: Any) -> None:
+    def broken(_: Any) -> Any:
         raise UserError("cannot read the image", found="not an image")
 
-    def lost(_: Any) -> None:
+    def lost(_: Any) -> Any:
         raise UserError("two files have this name", remedy="rename one")
 
     remedies = []
-    for size_of in (broken, lost, lambda _: None):
+    for size_of in (broken, lost):
         (problem,) = annotations_to_coco(labelled_set(), RULES, None, size_of)[1]
         remedies.append(problem.remedy)
     assert remedies[0].startswith("repair the image file")
-    assert remedies[1:] == ["rename one", "give the folder that holds it"]
+    assert remedies[1:] == ["rename one"]
 
 
 def test_categories_are_what_is_declared() -> None:
@@ -196,7 +197,7 @@ def test_persons_of_coco_there_and_back(tmp_path: Path) -> None:
     annotations = read_annotations(source)
     before = via.build_instances(annotations, skeleton=COCO_PERSON)
     assert sum(len(image.instances) for image in before.images) == 14
-    data, problems = annotations_to_coco(annotations, via.LabelRules(), COCO_PERSON, lambda _: None)
+    data, problems = annotations_to_coco(annotations, via.LabelRules(), COCO_PERSON, unknown)
     assert "with another id" in messages(problems)
     assert "values" not in messages(problems)
     path = tmp_path / "coco.json"

@@ -21,21 +21,6 @@ DOG = polygon(kind="dog")
 # COCO of VIA.
 
 
-def as_coco(file: Path, size: tuple[int, int] | None = (64, 48), **rules: Any) -> Wrong:
-    """What is wrong when a VIA file becomes COCO."""
-    return wrong(
-        lambda: annotations_to_coco(
-            read_annotations(file), via.LabelRules(**rules), None, lambda _: size
-        )[1]
-    )
-
-
-@case("give the folder that holds it")
-def coco_without_image_sizes(dog: Path) -> Attempts:
-    yield as_coco(dog, size=None)
-    yield as_coco(dog)
-
-
 @case("repair the image file, or remove the image from the annotations")
 def coco_of_a_broken_image(tmp_path: Path, data: Command) -> Attempts:
     file, target = via_json(tmp_path, [DOG], []), tmp_path / "coco.json"

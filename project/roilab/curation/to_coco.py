@@ -14,8 +14,8 @@ from roilab.skeleton import Skeleton
 from roilab.text import counted
 from roilab.via.formats.via2_json import is_index
 
-# Width and height of an image; None where it is not to be had. May raise UserError.
-SizeOf = Callable[[via.ImageRecord], tuple[int, int] | None]
+# Width and height of an image; a UserError says why they are unknown.
+SizeOf = Callable[[via.ImageRecord], tuple[int, int]]
 
 _POINTS = "keypoints without an outline"
 _BOXES_REMEDY = "outline them if they should count for boxes"
@@ -130,17 +130,13 @@ def _count_lost(attributes: Mapping[str, via.Value], held: Set[str | None]) -> i
 
 def _size(record: via.ImageRecord, size_of: SizeOf, file: str) -> tuple[int, int] | via.Problem:
     """The size of an image, or why it is unknown."""
-    reason = "its file is not there"
-    remedy = "give the folder that holds it"
     try:
-        size = _stated_size(record) or size_of(record)
-        if size is not None:
-            return size
+        return _stated_size(record) or size_of(record)
     except UserError as error:
         reason = error.message + (f": {error.found}" if error.found else "")
+        message = f"left out, since COCO needs its size: {reason}"
         remedy = error.remedy or "repair the image file, or remove the image from the annotations"
-    message = f"left out, since COCO needs its size: {reason}"
-    return via.Problem("error", message, remedy, file, record.filename)
+        return via.Problem("error", message, remedy, file, record.filename)
 
 
 def _stated_size(record: via.ImageRecord) -> tuple[int, int] | None:

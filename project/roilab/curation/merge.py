@@ -53,10 +53,9 @@ def merge_annotations(
         message = f"the options of '{name}' have different meanings: they are named by these"
         remedy = "see that the names are the same in all files"
         problems.append(Problem("warning", message, remedy, file, attribute=name))
-    declared = [_by_description(source, clashing) for source in declared]
-
-    attributes = _united(file, [source.region_attributes for source in declared], problems)
-    declared = [_of_type(source, attributes) for source in declared]
+    described = [_by_description(source.region_attributes, clashing) for source in declared]
+    attributes = _united(file, described, problems)
+    declared = [_converted(source, clashing, attributes) for source in declared]
 
     sizes: dict[str, set[int]] = defaultdict(set)  # file name -> those that are stated anywhere
     for source in declared:
@@ -205,58 +204,55 @@ def _clashing(groups: Sequence[Mapping[str, Attribute]]) -> list[str]:
     return sorted(clashing)
 
 
-def _by_description(source: Annotations, names: Sequence[str]) -> Annotations:
-    """The file with the values of these attributes, and their option ids, as their descriptions."""
-    attributes = dict(source.region_attributes)
-    words: dict[str, dict[str, str]] = {}  # option id -> its description, of each of them
+def _by_description(
+    attributes: Mapping[str, Attribute], names: Sequence[str]
+) -> dict[str, Attribute]:
+    """The attributes; the option ids of the named ones become the descriptions of the options."""
+    described = dict(attributes)
     for name in attributes.keys() & set(names):
         attribute = attributes[name]
-        words[name] = {option: text or option for option, text in attribute.options.items()}
-        defaults = tuple(words[name].get(option, option) for option in attribute.default_options)
-        options = {word: word for word in words[name].values()}
-        attributes[name] = replace(attribute, options=options, default_options=defaults)
-    if not words:
-        return source
+        words = _words(attribute)
+        defaults = tuple(words.get(option, option) for option in attribute.default_options)
+        options = {word: word for word in words.values()}
+        described[name] = replace(attribute, options=options, default_options=defaults)
+    return described
 
-    def named(name: str, value: via.Value) -> via.Value:
+
+def _words(attribute: Attribute) -> dict[str, str]:
+    """Option id -> its description, else the id itself."""
+    return {option: text or option for option, text in attribute.options.items()}
+
+
+def _converted(
+    source: Annotations, names: Sequence[str], united: Mapping[str, Attribute]
+) -> Annotations:
+    """The file with its values as the united attributes hold them.
+
+    The values of the named attributes become descriptions. Where an attribute became a checkbox,
+    values become ticks; where it ceased to be one, a single tick becomes a value.
+    """
+    declared = source.region_attributes
+    words = {name: _words(declared[name]) for name in declared.keys() & set(names)}
+    old_checkboxes, new_checkboxes = (
+        {name for name, attribute in attributes.items() if attribute.type == "checkbox"}
+        for attributes in (declared, united)
+    )
+    to_ticks = new_checkboxes - old_checkboxes
+    to_text = old_checkboxes - new_checkboxes
+
+    def converted(name: str, value: via.Value) -> via.Value:
         known = words.get(name, {})
         if isinstance(value, str):
-            return known.get(value, value)
-        return tuple(dict.fromkeys(known.get(option, option) for option in value))
-
-    return with_values(
-        source,
-        attributes,
-        lambda values: {name: named(name, value) for name, value in values.items()},
-    )
-
-
-def _of_type(source: Annotations, united: Mapping[str, Attribute]) -> Annotations:
-    """The file with ticks where an attribute became a checkbox, one value where it ceased to be."""
-    to_ticks: set[str] = set()
-    to_text: set[str] = set()
-    for name, attribute in source.region_attributes.items():
-        was_checkbox = attribute.type == "checkbox"
-        is_checkbox = united[name].type == "checkbox"
-        if is_checkbox and not was_checkbox:
-            to_ticks.add(name)
-        elif was_checkbox and not is_checkbox:
-            to_text.add(name)
-    if not to_ticks and not to_text:
-        return source
-
-    def typed(name: str, value: via.Value) -> via.Value:
-        if name in to_ticks and isinstance(value, str):
-            return (value,) if value else ()
+            text = known.get(value, value)
+            return tuple(filter(None, [text])) if name in to_ticks else text
+        ticks = tuple(dict.fromkeys(known.get(option, option) for option in value))
         # Several ticks are more than one value can hold: they stay, and are a problem when read.
-        if name in to_text and isinstance(value, tuple) and len(value) <= 1:
-            return "".join(value)
-        return value
+        return "".join(ticks) if name in to_text and len(ticks) <= 1 else ticks
 
     return with_values(
         source,
-        source.region_attributes,
-        lambda values: {name: typed(name, value) for name, value in values.items()},
+        declared,
+        lambda values: {name: converted(name, value) for name, value in values.items()},
     )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from roilab.draw import palette
 from roilab.draw.palette import BLACK, FADED, MIDDLE, PALETTE, Colour, Picture
-from roilab.draw.sheets import Labels
+from roilab.draw.sheets import draw_labels
 from roilab.skeleton import Skeleton
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -93,27 +93,21 @@ def draw_instances(
         enlarged = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
         picture = np.asarray(enlarged, dtype=np.uint8)
     line = max(1, round(palette.mean_side(picture) / 300))
+    numbers = range(max(counts, default=0)) if colours is None else colours
+    shades = [PALETTE[int(number) % len(PALETTE)] for number in numbers]
     areas = [area_of(mask, image.shape, scale) for mask in masks or ()]
-    for place, area in enumerate(areas):
-        _draw_area(picture, area, _colour(colours, place), line)
-    for place, box in enumerate(() if corners is None else corners):
-        _draw_box(picture, box * scale, _colour(colours, place), line)
+    for area, shade in zip(areas, shades, strict=False):
+        _draw_area(picture, area, shade, line)
+    for box, shade in zip(() if corners is None else corners, shades, strict=False):
+        _draw_box(picture, box * scale, shade, line)
     if joints is not None and count:
         _draw_keypoints(picture, joints, skeleton, keypoint_threshold, line, scale)
     _draw_crosses(picture, np.asarray(loose_points, dtype=float).reshape(-1, 2), line, scale)
     anchors = _anchors(corners, areas, joints, keypoint_threshold, scale)
-    texts = Labels(picture)
-    for place, label in enumerate(labels or ()):
-        if label:
-            # Without an anchor, labels are listed from the top left corner.
-            texts.add(label, anchors[place] if anchors else (0, 0), _colour(colours, place))
+    if labels is not None:
+        # Without an anchor, labels are listed from the top left corner.
+        draw_labels(picture, labels, anchors or [(0, 0)] * len(labels), shades)
     return picture
-
-
-def _colour(colours: Sequence[int] | Ints | None, place: int) -> Colour:
-    """The colour of an instance, by `colours` of `draw_instances` or its place."""
-    number = place if colours is None else int(colours[place])
-    return PALETTE[number % len(PALETTE)]
 
 
 def _array(name: str, values: npt.ArrayLike | None, dimensions: int, last: int) -> Floats | None:

@@ -17,33 +17,38 @@ _GROUND: Colour = (24, 24, 24)
 _LETTERS: Colour = (240, 240, 240)
 
 
-class Labels:
-    """Labels in a picture, on grounds of the instances' colours, none over another."""
+def draw_labels(
+    picture: Picture,
+    labels: Sequence[str],
+    anchors: Sequence[tuple[int, int]],
+    colours: Sequence[Colour],
+) -> None:
+    """Draw labels in a picture, on grounds of the colours, none over another; "" is not drawn.
 
-    def __init__(self, picture: Picture) -> None:
-        self.picture = picture
-        self.size = max(_LEAST, round(mean_side(picture) / 42))
-        # Rectangles: x0, y0, x1, y1.
-        self._occupied = np.zeros((0, 4), dtype=int)
-
-    def add(self, text: str, anchor: tuple[int, int], colour: Colour) -> None:
-        """Draw a label over the point (x, y) where there is room, else at the next place below."""
-        high, wide = self.picture.shape[:2]
-        patch = _label(text, self.size, wide, colour)[:high, :wide]
+    Args:
+        anchors: the points (x, y) over which they stand, or at the next place below with room.
+    """
+    size = max(_LEAST, round(mean_side(picture) / 42))
+    high, wide = picture.shape[:2]
+    occupied = np.zeros((0, 4), dtype=int)  # rectangles: x0, y0, x1, y1
+    for text, (x, y), colour in zip(labels, anchors, colours, strict=True):
+        if not text:
+            continue
+        patch = _label(text, size, wide, colour)[:high, :wide]
         height, width = patch.shape[:2]
-        left = max(0, min(anchor[0], wide - width))
+        left = max(0, min(x, wide - width))
         right = left + width
-        first = max(0, min(anchor[1] - height, high - height))
+        first = max(0, min(y - height, high - height))
 
         # The places below one another, without those that a label beside them covers.
         tops = np.arange(first, max(first, high - height) + 1, height)
-        starts, ends = self._occupied[:, 0], self._occupied[:, 2]
-        beside = self._occupied[(starts < right) & (left < ends)]
+        starts, ends = occupied[:, 0], occupied[:, 2]
+        beside = occupied[(starts < right) & (left < ends)]
         covers = (beside[:, 1] < tops[:, None] + height) & (tops[:, None] < beside[:, 3])
         free = tops[~covers.any(axis=1)]
         top = int(free[0]) if len(free) else first
-        self._occupied = np.vstack([self._occupied, (left, top, right, top + height)])
-        self.picture[top : top + height, left:right] = patch
+        occupied = np.vstack([occupied, (left, top, right, top + height)])
+        picture[top : top + height, left:right] = patch
 
 
 def side_by_side(pictures: Sequence[Picture], titles: Sequence[str]) -> Picture:

@@ -19,6 +19,10 @@ from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
 
 
+def errors(report: CheckReport) -> int:
+    return sum(problem.severity == "error" for problem in report.problems)
+
+
 @pytest.mark.parametrize("points", [0, 1])
 def test_objects_without_any_labelled_keypoint(points: int, tmp_path: Path) -> None:
     regions = []
@@ -38,7 +42,7 @@ def test_objects_without_any_labelled_keypoint(points: int, tmp_path: Path) -> N
         annotations = via.read(path)
         (located,) = find_images([(annotations, ImageFolder(tmp_path))])
         report = check_annotations(annotations, located, rules, skeleton)
-        assert not report.errors
+        assert not errors(report)
         messages = [
             problem.message for problem in report.problems if "labelled keypoint" in problem.message
         ]
@@ -84,7 +88,7 @@ def test_coco_objects_without_any_labelled_keypoint(
     annotations = read_annotations(path)
     (located,) = find_images([(annotations, ImageFolder(tmp_path))])
     report = check_annotations(annotations, located, via.LabelRules(), skeleton)
-    assert not report.errors
+    assert not errors(report)
     messages = [
         problem.message for problem in report.problems if "labelled keypoint" in problem.message
     ]
@@ -172,7 +176,7 @@ def test_a_row_with_two_bad_cells_is_one_region(tmp_path: Path, folder: ImageFol
     columns = "filename,file_size,file_attributes,region_count,region_id"
     header = f"{columns},region_shape_attributes,region_attributes"
     report = findings(tmp_path, folder, "\n".join([header, *rows]))
-    assert (report.regions, report.instances, report.errors) == (2, 0, 3)
+    assert (report.regions, report.instances, errors(report)) == (2, 0, 3)
     assert report.empty_images == 0
 
 
@@ -186,7 +190,7 @@ def test_a_region_that_is_read_in_spite_of_an_error_is_one(
     entry = {"filename": "a.png", "size": -1, "regions": [region], "file_attributes": {}}
     text = json.dumps({"a.png-1": entry}).replace('"x": 1', '"x": 5, "x": 1')
     report = findings(tmp_path, folder, text)
-    assert (report.regions, report.instances, report.errors) == (1, 1, 1)
+    assert (report.regions, report.instances, errors(report)) == (1, 1, 1)
 
 
 def test_refused_regions_of_entries_of_one_name_are_all_counted(

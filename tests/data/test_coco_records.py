@@ -217,7 +217,7 @@ def test_what_lies_outside_its_image_is_left_out_as_in_check(
     findings = checked(path, bones)
     assert findings.instances == instances
     if instances < 2:
-        assert findings.errors
+        assert any(problem.severity == "error" for problem in findings.problems)
         with pytest.raises(UserError, match="annotation 7"):
             load_dataset(str(path), skeleton=str(bones), strict=True)
 
@@ -400,7 +400,8 @@ class TestKeypoints:
         for record in load_dataset(str(path), skeleton=str(bones)).records:
             assert record["annotations"][0]["keypoints"] == [3.5, 3.5, 2]
         findings = checked(path, bones)
-        assert (findings.errors, findings.keypoints) == (0, 2)
+        assert not any(problem.severity == "error" for problem in findings.problems)
+        assert findings.keypoints == 2
         with pytest.raises(UserError, match="1 keypoints"):
             load_dataset(str(path), skeleton=str(write_skeleton(tmp_path, ["hub", "door"])))
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def check(args: argparse.Namespace) -> int:
         shown = [
             replace(report, problems=data_common.in_options(report.problems)) for report in findings
         ]
-        data = {"files": [report.to_dict() for report in shown]}
+        data = {"files": [asdict(report) for report in shown]}
         write_whole(args.json, json.dumps(data, indent=2) + "\n")
     problems = [problem for report in findings for problem in report.problems]
     data_common.print_problems(problems)

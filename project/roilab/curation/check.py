@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from roilab import via
 from roilab.data.usable_images import LocatedImages, fit_instances, usable_size
@@ -44,20 +43,6 @@ class CheckReport:
     classes: Mapping[str, int] = field(default_factory=dict)
     shapes: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[via.Problem, ...] = ()
-
-    @property
-    def errors(self) -> int:
-        """The number of problems that leave something out."""
-        return sum(problem.severity == "error" for problem in self.problems)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The findings as JSON data."""
-        data = asdict(self)
-        order = ("severity", "file", "image", "region", "attribute", "message", "remedy")
-        data["problems"] = [
-            {key: getattr(problem, key) for key in order} for problem in self.problems
-        ]
-        return data
 
 
 def unusable_file(path: str | Path, error: UserError) -> CheckReport:

@@ -48,7 +48,7 @@ def counted(
     options: Any = {"rules": rules, "skeleton": skeleton, "missing_images": "skip"}
     dataset = load_dataset(str(path), str(folder), **options)
     whole = via.build_instances(annotations, rules, bones)
-    labelled, unusable = fit_all_instances(whole, located.places)
+    labelled = fit_all_instances(whole, located.places)
     stats = count_annotations([(annotations, labelled)], bones)
     rows = dataset.coco_json()
     names = {category["id"]: category["name"] for category in rows["categories"]}
@@ -60,7 +60,7 @@ def counted(
         "keypoints": sum(v > 0 for row in objects for v in row.get("keypoints", ())[2::3]),
     }
     # Those of images that are not there are counted by those that need no image.
-    assert dataset.missing == unusable == 0
+    assert dataset.missing == 0
     left_out = sum(problem.message.startswith("left out:") for problem in findings.problems)
     assert dataset.outside == left_out
     checked = {

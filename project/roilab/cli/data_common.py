@@ -94,7 +94,7 @@ def label(
         labelled = [via.build_instances(file, rules, skeleton) for file in files]
         located = find_images([(file, folder_of(args, file)) for file in files])
         return skeleton, [
-            fit_all_instances(file, images.places)[0]
+            fit_all_instances(file, images.places)
             for file, images in zip(labelled, located, strict=True)
         ]
 

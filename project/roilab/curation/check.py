@@ -61,7 +61,7 @@ def check_annotations(
     located: LocatedImages,
     rules: via.LabelRules,
     skeleton: Skeleton | None = None,
-    progress: Callable[[Sequence[via.ImageRecord]], Iterable[via.ImageRecord]] = iter,
+    progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
 ) -> CheckReport:
     """Label and count what a file holds, and look at the images it names.
 
@@ -81,9 +81,8 @@ def check_annotations(
     problems += located.warnings
     kept: list[via.Instance] = []
     crowds = 0
-    places = zip(progress(annotations.images), located.places, labelled, strict=True)
-    for _, place, labelled_image in places:
-        fitting, of_image = _look_at(annotations.file, labelled_image, place)
+    for image, place in zip(progress(labelled), located.places, strict=True):
+        fitting, of_image = _look_at(annotations.file, image, place)
         kept += fitting.instances
         crowds += len(fitting.crowds)
         problems += of_image

@@ -190,26 +190,20 @@ def _unfit(instance: via.Instance, width: int, height: int) -> tuple[str, str] |
 
 def fit_all_instances(
     labelled: via.LabelledSet, places: Iterable[Path | via.Problem]
-) -> tuple[via.LabelledSet, int]:
+) -> via.LabelledSet:
     """A file's images with the instances that lie in them, its problems with those of the others.
 
     Images that cannot be used stay as they are.
-
-    Returns:
-        The set, and how many images cannot be used.
     """
     images = []
     problems = list(labelled.problems)
-    unusable = 0
     for image, place in zip(labelled.images, places, strict=True):
         size = usable_size(labelled.file, image.record, place)
-        if isinstance(size, via.Problem):
-            unusable += 1
-        else:
+        if not isinstance(size, via.Problem):
             image, outside = fit_instances(labelled.file, image, *size)
             problems += outside
         images.append(image)
-    return replace(labelled, images=tuple(images), problems=tuple(problems)), unusable
+    return replace(labelled, images=tuple(images), problems=tuple(problems))
 
 
 def leave_out_unusable(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from detectron2.structures import BoxMode
+from detectron2.structures.masks import polygon_area
 from pycocotools import mask as mask_utils
 
 from roilab.data.coordinates import to_pixel_index
@@ -65,8 +66,11 @@ def coco_annotation(
     mask = row.get("segmentation")
     if area is None and isinstance(mask, Mapping):
         area = float(mask_utils.area(mask))
+    elif area is None and mask:
+        rings = (np.asarray(ring, dtype=float).reshape(-1, 2) for ring in mask)
+        area = float(sum(polygon_area(*ring.T) for ring in rings))
     elif area is None:
-        area = sum(map(ring_area, mask)) if mask else row["bbox"][2] * row["bbox"][3]
+        area = row["bbox"][2] * row["bbox"][3]
     result = {"id": number, **row, "area": area, "iscrowd": is_crowd}
     if "keypoints" in row:
         result["num_keypoints"] = sum(value > 0 for value in row["keypoints"][2::3])
@@ -134,12 +138,6 @@ def encode_mask(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """An H x W boolean mask as COCO RLE whose counts are text."""
     rle = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
-def ring_area(ring: Sequence[float]) -> float:
-    """Area in square pixels of a ring given as x0, y0, x1, y1, ..."""
-    x, y = np.asarray(ring, dtype=float).reshape(-1, 2).T
-    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
 
 
 @dataclass(frozen=True)

@@ -74,18 +74,12 @@ def own_rules(annotations: via.Annotations, rules: via.LabelRules) -> via.LabelR
     """The rules without attributes that a file lacks; the file declares all that it has."""
     known = {"", *annotations.region_attributes}  # "" says that no attribute has the role
 
-    def own(name: str | None) -> str | None:
-        return name if name in known else None
+    def own(value: Any) -> Any:
+        if isinstance(value, str | None):
+            return value if value in known else None
+        return tuple(name for name in value if name in known) or None
 
-    label = rules.class_attribute
-    flags = tuple(flag for flag in rules.class_flags if flag in known) or None
-    return replace(
-        rules,
-        class_attribute=own(label) if isinstance(label, str) else flags,
-        keypoint_attribute=own(rules.keypoint_attribute),
-        instance_attribute=own(rules.instance_attribute),
-        visibility_attribute=own(rules.visibility_attribute),
-    )
+    return replace(rules, **{key: own(getattr(rules, key)) for key in _KEYS.values()})
 
 
 def _source(

@@ -116,21 +116,15 @@ def _complete(
         return
     kinds = file.rules.kinds
     on_points = list(label_rules.keypoint_regions(file.annotations, kinds))
-    points = label_rules.attributes_in_use(on_points)
-    candidates: Mapping[str, Any] = {}
-    if role == "class":
-        outlines = label_rules.outline_regions(file.annotations, kinds)
-        candidates = label_rules.attributes_in_use(outlines)
-    elif role == "instance" and on_points:
-        if skeleton is not None and "class" in file.names:
-            file.annotations = _tied(file, name, skeleton)
-            file.names[role] = name
-            return
-        candidates = points
-    elif role == "keypoint":
-        candidates = points
+    if role == "instance" and on_points and skeleton is not None and "class" in file.names:
+        file.annotations = _tied(file, name, skeleton)
+        file.names[role] = name
+        return
+    outlines = list(label_rules.outline_regions(file.annotations, kinds))
+    regions = {"class": outlines, "keypoint": on_points, "instance": on_points}
+    in_use = label_rules.attributes_in_use(regions.get(role, ()))
     used = file.names.values()
-    candidates = {key: values for key, values in candidates.items() if key not in used}
+    candidates = {key: values for key, values in in_use.items() if key not in used}
     if candidates:
         remedy = (
             f"give {argument(_KEYS[role], 'NAME')}, or rename the attribute of this file to "

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from roilab.data.mask_to_polygons import read_annotations
-from roilab.data.value_range import narrow_range
+from roilab.data.usable_images import narrow_range
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
 

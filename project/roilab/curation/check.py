@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roilab import via
-from roilab.data.usable_images import LocatedImages, fit_instances, usable_size
-from roilab.data.value_range import narrow_range
+from roilab.data.usable_images import LocatedImages, fit_instances, narrow_range, usable_size
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.geometry import kind_of

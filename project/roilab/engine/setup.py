@@ -12,7 +12,7 @@ from torch import nn
 
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
-from roilab.data.value_range import narrow_range
+from roilab.data.usable_images import narrow_range
 from roilab.device import device_of, dtype_of
 from roilab.engine import build_data, config
 from roilab.engine.build_data import build_dataset, has_head

@@ -138,11 +138,9 @@ def load_dataset(
     usable_images.check_missing_images(missing_images)
     sources = _sources(files, images)
     dataset = _read(sources, rules, classes, bones, strict, missing_images, on_problems)
-    first = sources[0][0]
     return registered(
         dataset,
         origin=", ".join(str(path) for path, _ in sources),
-        label=f"{first.parent.name}_{first.stem}",
         drop_empty=drop_empty,
         min_keypoints=min_keypoints,
         remedy="look at the file and its folder of images with roilab data check",
@@ -221,9 +219,10 @@ def _read(
     dicts = [record | {"image_id": number} for record, number in zip(dicts, numbers, strict=True)]
     # As Detectron2's reader of COCO files has them; for other files it is their order.
     dicts.sort(key=lambda record: record["image_id"])
-    # `registered` names it.
+    first = sources[0][0]
+    label = f"{first.parent.name}_{first.stem}"
     return DetectionDataset(
-        "", tuple(dicts), names, skeleton, coco_ids, missing=left_out, outside=outside
+        label, tuple(dicts), names, skeleton, coco_ids, missing=left_out, outside=outside
     )
 
 
@@ -231,12 +230,11 @@ def registered(
     dataset: DetectionDataset,
     *,
     origin: str,
-    label: str,
     drop_empty: bool,
     min_keypoints: int,
     remedy: str,
 ) -> DetectionDataset:
-    """The data set with the images that training can use, named and known to Detectron2.
+    """The data set with the images that training can use, known to Detectron2 by its whole name.
 
     Args:
         origin: where the data come from, for messages.
@@ -271,7 +269,7 @@ def registered(
     pickler = pickle.Pickler(content, protocol=5)
     pickler.fast = True  # an object that occurs twice is written twice: only values count
     pickler.dump((kept, classes, skeleton and asdict(skeleton)))
-    name = f"{label}_{hashlib.sha256(content.getbuffer()).hexdigest()[:8]}"
+    name = f"{dataset.name}_{hashlib.sha256(content.getbuffer()).hexdigest()[:8]}"
     result = replace(dataset, name=name, records=kept, dropped=len(dataset) - len(kept))
     register_dataset(result)
     return result

@@ -82,7 +82,6 @@ def from_catalog(
     return registered(
         dataset,
         origin=f"'{name}' of DatasetCatalog",
-        label=name,
         drop_empty=drop_empty,
         min_keypoints=min_keypoints,
         remedy="register images with such annotations",
@@ -338,9 +337,8 @@ def _read(
         record["image_id"] = number
     ids = coco.CocoIds(dict(zip(numbers, own, strict=True)), categories)
     outside = sum(problem.severity == "error" for problem in problems)
-    # `registered` names it.
     return DetectionDataset(
-        "", tuple(records), names, bones, ids, missing=left_out, outside=outside
+        name, tuple(records), names, bones, ids, missing=left_out, outside=outside
     )
 
 

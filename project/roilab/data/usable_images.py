@@ -54,9 +54,6 @@ class _Entry:
     real: str = ""
     keeps_folder: bool = True
 
-    def problem(self, severity: via.Severity, message: str, remedy: str) -> via.Problem:
-        return via.Problem(severity, message, remedy, self.file, self.image.filename)
-
 
 def find_images(sources: Sequence[tuple[via.Annotations, ImageFolder]]) -> list[LocatedImages]:
     """Find the images of annotation files that are used together.
@@ -90,6 +87,7 @@ def _located(entries: Sequence[_Entry], owners: dict[str, _Entry]) -> LocatedIma
     for entry in entries:
         path = entry.path
         owner = owners[entry.real]
+        place = (entry.file, entry.image.filename)
         places.append(path)
         if isinstance(path, via.Problem):
             continue
@@ -97,18 +95,19 @@ def _located(entries: Sequence[_Entry], owners: dict[str, _Entry]) -> LocatedIma
         theirs = f"'{owner.image.filename}'{of_file}"
         if not entry.keeps_folder and owner.keeps_folder:
             message = f"no such image: {path}, which has its name, is that of the entry {theirs}"
-            places[-1] = entry.problem("error", message, "put it into the folder that is stated")
+            remedy = "put it into the folder that is stated"
+            places[-1] = via.Problem("error", message, remedy, *place)
             continue
         if not entry.keeps_folder:
             message = f"not in the folder that its name states: {path} is taken instead"
             remedy = "make sure that it is the same picture, or put the image into that folder"
-            warnings.append(entry.problem("warning", message, remedy))
+            warnings.append(via.Problem("warning", message, remedy, *place))
         # Of two entries of one name and size, their file's reader warns.
         keys = {(one.file, one.image.filename, one.image.size) for one in (entry, owner)}
         if len(keys) > 1:
             message = f"its file {path} is that of the entry {theirs} as well"
             remedy = "make them one: what only one of them holds is background in the other"
-            warnings.append(entry.problem("warning", message, remedy))
+            warnings.append(via.Problem("warning", message, remedy, *place))
     return LocatedImages(tuple(places), tuple(warnings))
 
 

@@ -44,11 +44,9 @@ class Layer:
         """
         if part is not None:
             cv2.fillConvexPoly(self.part, _outline(balls, 0.0, 1.0), part, shift=_SHIFT)
-        if flat:
-            cv2.fillConvexPoly(self.colour, _outline(balls, 0.0, 1.0), colour, shift=_SHIFT)
-            return
         # A dark outline, the surface, and a lighter spot towards the upper left.
-        for lift, share, light in ((0.0, 1.0, 0.62), (0.0, 0.88, 0.92), (0.16, 0.68, 1.06)):
+        lit = ((0.0, 1.0, 0.62), (0.0, 0.88, 0.92), (0.16, 0.68, 1.06))
+        for lift, share, light in ((0.0, 1.0, 1.0),) if flat else lit:
             ring = _outline(balls, lift, share)
             cv2.fillConvexPoly(self.colour, ring, shade(colour, light), shift=_SHIFT)
 

@@ -72,9 +72,14 @@ def annotations_to_coco(
     file = labelled.file
     for whole in progress(labelled.images):
         record = whole.record
-        size = _size(record, size_of, file)
-        if isinstance(size, via.Problem):
-            problems.append(size)
+        try:
+            size = _stated_size(record) or size_of(record)
+        except UserError as error:
+            reason = error.message + (f": {error.found}" if error.found else "")
+            message = f"left out, since COCO needs its size: {reason}"
+            repair_remedy = "repair the image file, or remove the image from the annotations"
+            remedy = error.remedy or repair_remedy
+            problems.append(via.Problem("error", message, remedy, file, record.filename))
             continue
         image, left_out = fit_instances(file, whole, *size)
         problems += left_out
@@ -126,17 +131,6 @@ def lost_links(categories: Iterable[via.CocoCategory], skeleton: Skeleton | None
 def _count_lost(attributes: Mapping[str, via.Value], held: Set[str | None]) -> int:
     """The number of values that are set, without those that the document holds."""
     return sum(bool(value) for name, value in attributes.items() if name not in held)
-
-
-def _size(record: via.ImageRecord, size_of: SizeOf, file: str) -> tuple[int, int] | via.Problem:
-    """The size of an image, or why it is unknown."""
-    try:
-        return _stated_size(record) or size_of(record)
-    except UserError as error:
-        reason = error.message + (f": {error.found}" if error.found else "")
-        message = f"left out, since COCO needs its size: {reason}"
-        remedy = error.remedy or "repair the image file, or remove the image from the annotations"
-        return via.Problem("error", message, remedy, file, record.filename)
 
 
 def _stated_size(record: via.ImageRecord) -> tuple[int, int] | None:

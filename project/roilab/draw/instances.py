@@ -174,15 +174,11 @@ def area_of(mask: Mask, shape: tuple[int, ...], scale: int) -> Area:
     if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
         if mask.shape != (height, width):
             raise ValueError(f"mask: found the shape {mask.shape}, expected {(height, width)}")
-        rows = np.flatnonzero(mask.any(axis=1))
-        if not len(rows):
-            return Area()
-        top, bottom = int(rows[0]), int(rows[-1]) + 1
-        columns = np.flatnonzero(mask[top:bottom].any(axis=0))
-        left, right = int(columns[0]), int(columns[-1]) + 1
-        pixels = mask[top:bottom, left:right].view(np.uint8)
-        if scale > 1:  # edges stay where they are, and steps of single pixels become slopes
-            size = (pixels.shape[1] * scale, pixels.shape[0] * scale)
+        left, top, wide, high = cv2.boundingRect(mask.view(np.uint8))
+        pixels = mask[top : top + high, left : left + wide].view(np.uint8)
+        if scale > 1 and pixels.size:
+            # Edges stay where they are, and steps of single pixels become slopes.
+            size = (wide * scale, high * scale)
             smooth = cv2.resize(pixels * np.uint8(254), size, interpolation=cv2.INTER_LINEAR)
             pixels = np.asarray(cv2.threshold(smooth, 126, 1, cv2.THRESH_BINARY)[1], np.uint8)
         return Area(left * scale, top * scale, pixels)

@@ -1,7 +1,6 @@
 """Loaders of batches as Detectron2's models take them; configs/common/data.py has the defaults."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,15 +24,12 @@ Batch = list[dict[str, Any]]
 _TRIES = 20  # images tried in place of one that cannot be read
 
 
-class Unreadable(Exception):
-    """An image file that is missing, broken, or of another size than its record says."""
-
-
 class Mapper:
     """Reads, augments and converts one record, and returns what Detectron2's DatasetMapper gives.
 
-    Unlike that, it raises `Unreadable` for an image that cannot be read, and keeps the instances in
-    an evaluation, too, for the validation loss.
+    Unlike that, it keeps the instances in an evaluation, too, for the validation loss. For an image
+    that is missing, broken, or of another size than its record says, it returns `unreadable` alone,
+    a list of one pair: the file and the reason.
 
     Args:
         augmentations: Detectron2 augmentations; random ones draw from numpy's global generator.
@@ -80,12 +76,13 @@ class Mapper:
         self.recompute_boxes = recompute_boxes and masks
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record with `image` (C x H x W, uint8) and `instances`, both augmented.
-
-        Raises:
-            Unreadable: of its image.
-        """
-        view = T.AugInput(self._read(record))
+        """The record with `image` (C x H x W, uint8) and `instances`, both augmented."""
+        try:
+            view = T.AugInput(self._read(record))
+        except UserError as error:
+            return _unreadable(record, f"{error.message}: {error.found}")
+        except utils.SizeMismatchError as error:
+            return _unreadable(record, f"SizeMismatchError: {error}")
         transforms = self.augmentations(view)
         shape = view.image.shape[:2]
         mirrored = mirrors(transforms, record["height"], record["width"])
@@ -113,14 +110,13 @@ class Mapper:
 
     def _read(self, record: dict[str, Any]) -> np.ndarray:
         """H x W x 3, uint8, turned as its EXIF orientation says."""
-        try:
-            image = read_rgb(record["file_name"])
-            utils.check_image_size(record, image)
-        except UserError as error:
-            raise Unreadable(f"{error.message}: {error.found}".splitlines()[0]) from error
-        except utils.SizeMismatchError as error:
-            raise Unreadable(f"SizeMismatchError: {error}".splitlines()[0]) from error
+        image = read_rgb(record["file_name"])
+        utils.check_image_size(record, image)
         return image[:, :, ::-1] if self.image_format == "BGR" else image
+
+
+def _unreadable(record: dict[str, Any], reason: str) -> dict[str, Any]:
+    return {"unreadable": [(record["file_name"], reason.splitlines()[0])]}
 
 
 def mirrors(transforms: Any, height: int, width: int) -> bool:
@@ -222,13 +218,11 @@ class _Augmented(Dataset[dict[str, Any]]):
         unreadable: list[tuple[str, str]] = []
         with seeded(self.seed, AUGMENTATION, position):
             for _ in range(_TRIES):
-                record = self.records[index]
-                try:
-                    item = self.mapper(record)
+                item = self.mapper(self.records[index])
+                if "unreadable" not in item:
                     break
-                except Unreadable as error:
-                    unreadable.append((record["file_name"], str(error)))
-                    index = int(torch.randint(len(self.records), ()))
+                unreadable += item["unreadable"]
+                index = int(torch.randint(len(self.records), ()))
             else:
                 return {"unreadable": unreadable}
         item = {**item, "position": position}
@@ -261,22 +255,12 @@ class _EvalLoader(_Loader):
     def __iter__(self) -> Any:
         for batch in super().__iter__():
             for item in batch:
-                if isinstance(item, UserError):
-                    raise item
+                # Not raised by a worker, which would wrap the error in a traceback.
+                for file, reason in item.get("unreadable", ()):
+                    message = "an image to evaluate on cannot be read"
+                    remedy = "repair the file, or take it out of the annotations"
+                    raise UserError(message, file=file, found=reason, remedy=remedy)
             yield batch
-
-
-def _item_or_error(mapper: Mapper, record: dict[str, Any]) -> dict[str, Any] | UserError:
-    """The mapper's item, or why there is none: a worker would wrap an exception in a traceback."""
-    try:
-        return mapper(record)
-    except Unreadable as error:
-        return UserError(
-            "an image to evaluate on cannot be read",
-            file=record["file_name"],
-            found=error,
-            remedy="repair the file, or take it out of the annotations",
-        )
 
 
 def eval_loader(
@@ -296,7 +280,7 @@ def eval_loader(
     Iterating raises UserError for an image that cannot be read.
     """
     mapper = Mapper(dataset, augmentations, masks, keypoints, bitmasks, image_format)
-    images: Any = MapDataset(dataset, partial(_item_or_error, mapper))
+    images: Any = MapDataset(dataset, mapper)
     return _EvalLoader(
         images,
         batch_size,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from roilab import via
 from roilab.errors import UserError, argument
+from roilab.files import read_bytes
 from roilab.text import counted
 
 
@@ -21,15 +22,11 @@ def image_fingerprint(record: via.ImageRecord, path: Path | None) -> str:
         UserError: the file cannot be read.
     """
     if path is None:
-        text = f"{record.filename}\0{record.size}"
-        return hashlib.sha256(text.encode(errors="replace")).hexdigest()
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        message = "cannot read the image"
+        content = f"{record.filename}\0{record.size}".encode(errors="replace")
+    else:
         remedy = "make the file readable, or remove it: its name and size identify the image"
-        raise UserError(message, file=path, found=error.strerror, remedy=remedy) from error
+        content = read_bytes(path, what="the image", remedy=remedy)
+    return hashlib.sha256(content).hexdigest()
 
 
 def stratified_split(

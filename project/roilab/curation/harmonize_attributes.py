@@ -157,20 +157,17 @@ def _complete(
 def _tied(file: _Source, name: str, skeleton: Skeleton) -> via.Annotations:
     """The file with an instance attribute, a number for each object of an image."""
     labelled = via.build_instances(file.annotations, file.rules, skeleton)
-    images = []
-    for image in labelled.images:
-        ties = {
-            index: {name: str(number)}
-            for number, instance in enumerate(image.instances, start=1)
-            for index in instance.regions
-        }
-        regions = tuple(
-            replace(region, attributes={**region.attributes, **ties.get(region.index, {})})
-            for region in image.record.regions
-        )
-        images.append(replace(image.record, regions=regions))
-    declared = {**file.declared, name: via.Attribute(name)}
-    return replace(file.annotations, images=tuple(images), region_attributes=declared)
+    ties = {
+        (image.record.key, index): {name: str(number)}
+        for image in labelled.images
+        for number, instance in enumerate(image.instances, start=1)
+        for index in instance.regions
+    }
+    return with_values(
+        file.annotations,
+        {**file.declared, name: via.Attribute(name)},
+        lambda image, region: {**region.attributes, **ties.get((image.key, region.index), {})},
+    )
 
 
 def _renamed(file: _Source, names: Mapping[str, str], tags: set[str]) -> via.Annotations:
@@ -196,19 +193,19 @@ def _renamed(file: _Source, names: Mapping[str, str], tags: set[str]) -> via.Ann
     return with_values(
         file.annotations,
         attributes,
-        lambda values: {new.get(old, old): value for old, value in values.items()},
+        lambda _, region: {new.get(old, old): value for old, value in region.attributes.items()},
     )
 
 
 def with_values(
     annotations: via.Annotations,
     declared: Mapping[str, via.Attribute],
-    change: Callable[[Values], Values],
+    change: Callable[[via.ImageRecord, via.Region], Values],
 ) -> via.Annotations:
     """The file with changed values of every region, and the attributes that declare them."""
     images = []
     for image in annotations.images:
-        regions = [replace(r, attributes=change(r.attributes)) for r in image.regions]
+        regions = [replace(region, attributes=change(image, region)) for region in image.regions]
         images.append(replace(image, regions=tuple(regions)))
     return replace(annotations, images=tuple(images), region_attributes=declared)
 
@@ -241,7 +238,8 @@ def with_united_class(
         sum(bool(region.attributes.get(flag)) for flag in flags) > 1 for region in regions
     )
 
-    def united(values: Values) -> Values:
+    def united(_: via.ImageRecord, region: via.Region) -> Values:
+        values = region.attributes
         ticked = tuple(flag for flag in flags if values.get(flag))
         kept = {attribute: value for attribute, value in values.items() if attribute not in flags}
         return kept | {name: ticked if several else "".join(ticked)}

@@ -240,7 +240,7 @@ def _converted(
     to_ticks = new_checkboxes - old_checkboxes
     to_text = old_checkboxes - new_checkboxes
 
-    def converted(name: str, value: via.Value) -> via.Value:
+    def typed(name: str, value: via.Value) -> via.Value:
         known = words.get(name, {})
         if isinstance(value, str):
             text = known.get(value, value)
@@ -252,7 +252,7 @@ def _converted(
     return with_values(
         source,
         declared,
-        lambda values: {name: converted(name, value) for name, value in values.items()},
+        lambda _, region: {name: typed(name, value) for name, value in region.attributes.items()},
     )
 
 

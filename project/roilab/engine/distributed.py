@@ -305,29 +305,9 @@ def of_whole_batch(losses: Mapping[str, Tensor], counts: Mapping[str, int]) -> d
     return {name: loss * shares[name] if name in shares else loss for name, loss in losses.items()}
 
 
-def any_process(flag: bool) -> bool:
-    """Whether the flag is set in any process."""
-    return bool(largest(flag))
-
-
-def largest(number: int) -> int:
-    """The largest of the numbers of all processes, in each of them."""
-    if comm.get_world_size() == 1:
-        return number
-    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    value = torch.tensor(int(number), device=device)
-    distributed.all_reduce(value, distributed.ReduceOp.MAX)
-    return int(value)
-
-
 def lost_peer(error: BaseException, remedy: str) -> UserError | None:
     """The error for an exception, of gloo or NCCL, that another process is gone; else None."""
     is_known = isinstance(error, distributed.DistError) or "/gloo/transport/" in str(error)
     if comm.get_world_size() == 1 or not is_known:
         return None
     return UserError(LOST_PEER, found=str(error).splitlines()[0], remedy=remedy)
-
-
-def from_main(value: Any) -> Any:
-    """Broadcast an object from the main process to all processes."""
-    return comm.all_gather(value)[0]

@@ -18,12 +18,12 @@ from detectron2.modeling.roi_heads.roi_heads import (
     select_proposals_with_visible_keypoints,
 )
 from detectron2.structures import ImageList, Instances
+from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
 from torch.nn import functional as F
 
 from roilab.data.sampling import ANCHORS, PROPOSALS, seeded
-from roilab.engine import distributed
 from roilab.engine.config_keys import full_name, target_of
 from roilab.errors import UserError
 from roilab.modeling.keypoint_heads import target_cells
@@ -51,8 +51,8 @@ class InvariantRCNN(GeneralizedRCNN):
         if not all("position" in item for item in batched_inputs):
             return images
         height, width = images.tensor.shape[-2:]
-        below = distributed.largest(height) - height
-        right = distributed.largest(width) - width
+        below = max(comm.all_gather(height)) - height
+        right = max(comm.all_gather(width)) - width
         padded = ImageList(F.pad(images.tensor, (0, right, 0, below)), images.image_sizes)
         return NumberedImages(padded, [item["position"] for item in batched_inputs])
 

@@ -10,7 +10,7 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import OmegaConf
 
-from roilab.engine import config, distributed, provenance, trusted
+from roilab.engine import config, provenance, trusted
 from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.lock import locked
 from roilab.engine.max_detections import fit_limits, limits_note
@@ -141,7 +141,7 @@ def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:
             files = setup.cfg.data[split].get("files") or []
             files = [files] if isinstance(files, str) else list(files)
             by_split[split] = provenance.data_fingerprint(dataset, files)
-    return distributed.from_main(by_split)
+    return comm.all_gather(by_split)[0]
 
 
 def check_resumable(

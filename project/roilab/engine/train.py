@@ -172,7 +172,7 @@ class Trainer:
                 losses = self.parallel(batch)
             except FloatingPointError:  # Detectron2's, where proposals are no finite numbers
                 losses = None
-        if distributed.any_process(losses is None):
+        if any(comm.all_gather(losses is None)):
             return {"region proposals": torch.tensor(math.nan, device=self.device)}
         return distributed.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
 
@@ -301,7 +301,7 @@ class TrainingLoop:
     def _after_train(self) -> None:
         self._save(final=True)
         # The first process alone has results.
-        is_missing = distributed.any_process(self.main and not self.evaluation.results)
+        is_missing = any(comm.all_gather(self.main and not self.evaluation.results))
         if is_missing or not self.state.is_evaluated:
             self._evaluate()
         self._write()
@@ -320,7 +320,7 @@ class TrainingLoop:
         return patience is not None and self.state.since_best >= patience
 
     def _end_if_asked(self) -> None:
-        if number := distributed.largest(self.stop.number):
+        if number := max(comm.all_gather(self.stop.number)):
             self.all_end = True
             raise Interrupted(number)
 
@@ -364,7 +364,7 @@ class TrainingLoop:
                 with self.trainer.ema.in_place_of(self.trainer.model):
                     self.ema_results = self._validate()[0].results
                 metrics |= {f"ema/{name}": v for name, v in flat(self.ema_results).items()}
-            metrics = distributed.from_main(metrics)
+            metrics = comm.all_gather(metrics)[0]  # the first process alone has the AP
             self.state.evaluated = self.state.iteration
 
             numbers = {name: value for name, value in metrics.items() if value is not None}

@@ -107,15 +107,16 @@ class TrainState:
         failures: list[tuple[str, str]] = []  # of this process: file, reason
         for item in items:
             failures += item.pop("unreadable", ())
-        if not distributed.any_process(bool(failures)):
+        failures = list(itertools.chain.from_iterable(comm.all_gather(failures)))
+        if not failures:
             return
-        for file, reason in itertools.chain.from_iterable(comm.all_gather(failures)):
+        for file, reason in failures:
             if file not in self.unreadable:
                 self.unreadable[file] = reason
                 log.warning("%s cannot be read (%s): another is used in its place", file, reason)
 
         count = len(self.unreadable)
-        none_left = distributed.any_process(any("image" not in item for item in items))
+        none_left = any(comm.all_gather(any("image" not in item for item in items)))
         if count > max_share * images or none_left:
             listed = first_of([f"{file} ({reason})" for file, reason in self.unreadable.items()])
             raise UserError(

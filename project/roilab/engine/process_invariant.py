@@ -29,14 +29,6 @@ from roilab.errors import UserError
 from roilab.modeling.keypoint_heads import target_cells
 
 
-class NumberedImages(ImageList):
-    """A padded batch with a number for each image, which is the same in any process."""
-
-    def __init__(self, images: ImageList, numbers: Sequence[int]) -> None:
-        super().__init__(images.tensor, images.image_sizes)
-        self.numbers = numbers
-
-
 class InvariantRCNN(GeneralizedRCNN):
     """Detectron2's R-CNN for batches of the training loader, whose items have a `position`.
 
@@ -46,15 +38,19 @@ class InvariantRCNN(GeneralizedRCNN):
     roi_heads: "InvariantROIHeads"
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
-        """The normalised images, padded to the largest of the batch over all processes."""
+        """The normalised images, padded to the largest of the batch over all processes.
+
+        Their `numbers`, one for each image, are the same in any process.
+        """
         images = super().preprocess_image(batched_inputs)
         if not all("position" in item for item in batched_inputs):
             return images
         height, width = images.tensor.shape[-2:]
         below = max(comm.all_gather(height)) - height
         right = max(comm.all_gather(width)) - width
-        padded = ImageList(F.pad(images.tensor, (0, right, 0, below)), images.image_sizes)
-        return NumberedImages(padded, [item["position"] for item in batched_inputs])
+        padded: Any = ImageList(F.pad(images.tensor, (0, right, 0, below)), images.image_sizes)
+        padded.numbers = [item["position"] for item in batched_inputs]
+        return padded
 
     @property
     def loss_counts(self) -> Mapping[str, int]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from roilab.engine import checkpoint
 from roilab.engine.build_model import load_weights
-from roilab.engine.checkpoint import Checkpointer, patterns_of
+from roilab.engine.checkpoint import Checkpointer, InitialWeights, patterns_of
 from roilab.errors import UserError
 
 from .hostile import Evil
@@ -19,7 +19,7 @@ from .hostile import Evil
 def test_what_is_saved_is_loaded(tmp_path) -> None:
     first, second, path = nn.Linear(3, 2), nn.Linear(3, 2), tmp_path / "model_1.pth"
     checkpoint.save_atomically({"model": first.state_dict(), "iteration": 7}, path)
-    extra = Checkpointer(second).load(str(path))
+    extra = Checkpointer(second, InitialWeights(str(path))).load(str(path))
     assert torch.equal(first.weight, second.weight)
     assert extra["iteration"] == 7
 
@@ -45,8 +45,9 @@ def test_a_file_with_code_is_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         checkpoint.read_checkpoint(tmp_path / "bad.pth")
     (tmp_path / "bad.pkl").write_bytes(pickle.dumps(content))
+    weights = InitialWeights(str(tmp_path / "bad.pkl"))
     with pytest.raises(UserError, match="arrays only"):
-        Checkpointer(nn.Linear(1, 1)).load(str(tmp_path / "bad.pkl"))
+        Checkpointer(nn.Linear(1, 1), weights).load(weights.source)
     assert not (tmp_path / "mark").exists()
 
 
@@ -56,7 +57,7 @@ def test_a_model_zoo_pkl_loads(tmp_path, protocol: int) -> None:
     arrays = {name: np.full(p.shape, 2.0, "float32") for name, p in model.named_parameters()}
     path = tmp_path / "zoo.pkl"
     path.write_bytes(pickle.dumps({"model": arrays, "__author__": "zoo"}, protocol=protocol))
-    Checkpointer(model).load(str(path))
+    load_weights(model, InitialWeights(str(path)))
     assert torch.equal(model.weight, torch.full((2, 3), 2.0))
 
 
@@ -80,7 +81,7 @@ def test_a_pkl_without_named_arrays_is_named(tmp_path, content: bytes) -> None:
     path = tmp_path / "odd.pkl"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"odd\.pkl"):
-        Checkpointer(nn.Linear(1, 1)).load(str(path))
+        Checkpointer(nn.Linear(1, 1), InitialWeights(str(path))).load(str(path))
 
 
 def test_patterns_match_the_names_and_no_others() -> None:
@@ -104,9 +105,9 @@ def test_the_remedy_of_weights_that_do_not_fit_is_whole(tmp_path) -> None:
         torch.save(other.state_dict(), file)
         model = Net(2)
         with pytest.raises(UserError) as caught:
-            load_weights(model, file)
+            load_weights(model, InitialWeights(file))
         may_differ = re.search(r"'train\.may_differ=\[(.*)\]'", caught.value.remedy)[1]
-        load_weights(model, file, may_differ.split(", "))
+        load_weights(model, InitialWeights(file, may_differ.split(", ")))
         assert torch.equal(model.body.weight, other.body.weight)
 
 
@@ -114,5 +115,5 @@ def test_weights_of_another_kind_of_model_are_not_excused(tmp_path) -> None:
     file = str(tmp_path / "weights.pth")
     torch.save({"conv1.weight": torch.ones(2), "fc.weight": torch.ones(2)}, file)
     with pytest.raises(UserError, match="of another kind of model") as caught:
-        load_weights(Net(2), file)
+        load_weights(Net(2), InitialWeights(file))
     assert "may_differ" not in caught.value.remedy

@@ -18,6 +18,7 @@ from roilab.cpu.heatmap_argmax import bicubic_by_windows
 from roilab.cpu.optimize import optimize, replace_layers
 from roilab.engine import config
 from roilab.engine.build_model import load_weights
+from roilab.engine.checkpoint import InitialWeights
 from roilab.errors import UserError
 from roilab.modeling import RoIPooler
 
@@ -150,7 +151,7 @@ class TestZooWeights:
 
     def test_load_strictly(self, tmp_path: Path) -> None:
         ours, theirs = (instantiate(cfg) for cfg in configs(*self.CASE))
-        load_weights(ours, self.file(theirs, tmp_path / "zoo.pkl"))
+        load_weights(ours, InitialWeights(self.file(theirs, tmp_path / "zoo.pkl")))
         for name, value in ours.state_dict().items():
             assert torch.equal(value, theirs.state_dict()[name]), name
 
@@ -162,7 +163,7 @@ class TestZooWeights:
         changed["roi_heads.extra.bias"] = torch.zeros(2).numpy()
         path = self.file(model, tmp_path / "zoo.pkl", **changed)
         with pytest.raises(UserError) as caught:
-            load_weights(model, path)
+            load_weights(model, InitialWeights(path))
         for words in (
             f"1 missing: {name}.bias",
             "1 not in the model: roi_heads.extra.bias",
@@ -171,7 +172,7 @@ class TestZooWeights:
         ):
             assert words in str(caught.value)
         before = model.roi_heads.keypoint_head.score_lowres.weight.clone()
-        load_weights(model, path, ["roi_heads.extra.*", f"{name}.*"])
+        load_weights(model, InitialWeights(path, ["roi_heads.extra.*", f"{name}.*"]))
         assert torch.equal(model.roi_heads.keypoint_head.score_lowres.weight, before)
 
     @pytest.mark.parametrize("depth", [50, 101])
@@ -182,11 +183,11 @@ class TestZooWeights:
         changed = {"stem.fc.weight": torch.zeros(2, 2).numpy()}
         arguments, may_differ = (model, tmp_path / "R.pkl"), cfg.weights.imagenet.may_differ
         path = self.file(*arguments, "backbone.bottom_up.", **changed)
-        load_weights(model, path, may_differ)
+        load_weights(model, InitialWeights(path, may_differ))
         changed["backbone.bottom_up.res2.0.conv1.weight"] = None
         self.file(*arguments, "backbone.bottom_up.", **changed)
         with pytest.raises(UserError, match=r"res2\.0\.conv1"):
-            load_weights(model, path, may_differ)
+            load_weights(model, InitialWeights(path, may_differ))
 
     @pytest.mark.parametrize("name", ["mask_rcnn", "keypoint_rcnn", "mask_keypoint_rcnn"])
     def test_coco_weights_start_a_model_of_other_classes(self, name: str, tmp_path: Path) -> None:
@@ -197,8 +198,8 @@ class TestZooWeights:
         theirs = instantiate(config.upstream(f"common/models/{stock}.py").model)
         ours = instantiate(cfg.model)
         path = self.file(theirs, tmp_path / "coco.pkl")
-        load_weights(ours, path, cfg.weights.coco.may_differ)
+        load_weights(ours, InitialWeights(path, cfg.weights.coco.may_differ))
         assert torch.equal(ours.backbone.fpn_output2.weight, theirs.backbone.fpn_output2.weight)
         assert torch.equal(ours.roi_heads.box_head.fc1.weight, theirs.roi_heads.box_head.fc1.weight)
         with pytest.raises(UserError, match="box_predictor"):
-            load_weights(ours, path)
+            load_weights(ours, InitialWeights(path))

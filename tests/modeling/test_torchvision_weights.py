@@ -198,7 +198,7 @@ def error_of(overrides: list[str], leaf: str = "mask_rcnn_R_50_FPN_1x") -> UserE
     """What loading the initial weights of a config raises."""
     cfg = config.load_config(f"configs/{leaf}.py", ["data.num_classes=2", *overrides])
     try:
-        load_weights(config.build(cfg.model, "model"), *weights_of(cfg))
+        load_weights(config.build(cfg.model, "model"), weights_of(cfg))
     except UserError as error:
         return error
     return None

@@ -21,7 +21,7 @@ from roilab.data import dataset
 from roilab.engine import config, train_state, trusted
 from roilab.engine.build_data import build_dataset
 from roilab.engine.build_model import build_model, load_weights, weights_of
-from roilab.engine.checkpoint import save_atomically
+from roilab.engine.checkpoint import InitialWeights, save_atomically
 from roilab.engine.load_run import check_meaning, load_run
 from roilab.engine.run_folder import Run, reading
 from roilab.engine.setup import prepare
@@ -106,9 +106,9 @@ def weights_that_are_not_there(training: Training, tmp_path: Path) -> Attempts:
     model = build_model(cfg)
 
     def begin(source: str) -> None:
-        where, *more = weights_of(config.override(cfg, [f"train.init_checkpoint={source}"]))
-        if where:
-            load_weights(model, where, *more)
+        weights = weights_of(config.override(cfg, [f"train.init_checkpoint={source}"]))
+        if weights.source:
+            load_weights(model, weights)
 
     yield wrong(begin, "model_finale.pth")
     yield wrong(begin, str(training.run.weights))
@@ -130,13 +130,13 @@ def weights_in_part(training: Training, folder: Path, kept: Callable[[str], bool
     weights, other = torch.load(training.run.weights, weights_only=True)["model"], folder / "o.pth"
     save_atomically({"model": {name: weights[name] for name in filter(kept, weights)}}, other)
     model = build_model(training.setup(folder).cfg)
-    first = wrong(load_weights, model, str(other))
+    first = wrong(load_weights, model, InitialWeights(str(other)))
     yield first
     override = re.search(r"'(train.may_differ=.*)'", first[0].remedy or "")
     assert override
     cfg = config.load_config(training.run.config_file, [override.group(1)])
-    yield wrong(load_weights, model, str(other), cfg.train.may_differ)
-    yield wrong(load_weights, model, str(training.run.weights))
+    yield wrong(load_weights, model, InitialWeights(str(other), cfg.train.may_differ))
+    yield wrong(load_weights, model, InitialWeights(str(training.run.weights)))
 
 
 @case(
@@ -147,8 +147,8 @@ def weights_of_another_kind(training: Training, tmp_path: Path) -> Attempts:
     other = tmp_path / "other.pth"
     save_atomically({"model": {"encoder.weight": torch.zeros(1)}}, other)
     model = build_model(training.setup(tmp_path).cfg)
-    yield wrong(load_weights, model, str(other))
-    yield wrong(load_weights, model, str(training.run.weights))
+    yield wrong(load_weights, model, InitialWeights(str(other)))
+    yield wrong(load_weights, model, InitialWeights(str(training.run.weights)))
     yield wrong(train, training.setup(tmp_path / "new", "train.init_checkpoint=''"))
 
 

@@ -1,10 +1,9 @@
 """The model, initial weights and optimizer of a config; frozen parts and modes of the model."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from detectron2.layers import NaiveSyncBatchNorm
@@ -16,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from roilab.cpu.optimize import optimize, replace_layers
 from roilab.device import device_of
 from roilab.engine import config
-from roilab.engine.checkpoint import Checkpointer
+from roilab.engine.checkpoint import Checkpointer, InitialWeights
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.errors import UserError
 from roilab.text import counted
@@ -139,14 +138,6 @@ def build_optimizer(cfg: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
     return config.build(cfg.optimizer, "optimizer", params=parameters)
 
 
-class InitialWeights(NamedTuple):
-    """A model's initial weights, as the arguments of `load_weights`; `source` is "" for none."""
-
-    source: str
-    may_differ: Sequence[str]
-    named: Mapping[str, str]
-
-
 def weights_of(cfg: DictConfig) -> InitialWeights:
     """The initial weights: those of `train.init_checkpoint`, which may be a name in `weights`."""
     source = cfg.train.init_checkpoint or ""
@@ -158,26 +149,17 @@ def weights_of(cfg: DictConfig) -> InitialWeights:
     return InitialWeights(named.get(source, source), may_differ, named)
 
 
-def load_weights(
-    model: nn.Module,
-    source: str,
-    may_differ: Sequence[str] = (),
-    named: Mapping[str, str] = MappingProxyType({}),
-) -> None:
+def load_weights(model: nn.Module, weights: InitialWeights) -> None:
     """Load a checkpoint; parameters that may differ, and do, stay as they are, which is logged.
 
     Weights of torchvision's R-CNNs are renamed as `roilab.modeling.torchvision_weights` says.
 
-    Args:
-        source: a path or a URL.
-        may_differ: names of parameters, with * for anything.
-        named: weights that the config has a name for, name -> path or URL.
-
     Raises:
         UserError: the file cannot be read, or does not hold the model's weights.
     """
+    source, _, named = weights
     try:
-        Checkpointer(model, may_differ=may_differ, named=named).load(source, checkpointables=[])
+        Checkpointer(model, weights).load(source, checkpointables=[])
     except UserError as error:
         raise error.replace(file=error.file or source, key="train.init_checkpoint") from error
     except (OSError, *config.UNBUILDABLE) as error:

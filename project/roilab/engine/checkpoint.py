@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -48,41 +48,39 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class Checkpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, with its name matching, made safe and strict; it only loads.
+class InitialWeights(NamedTuple):
+    """A model's initial weights.
 
-    Args:
-        may_differ: names of parameters, with * for anything, that a file that is loaded may lack,
-            have in another shape, or have beyond the model's.
+    Attributes:
+        source: a path or a URL; "" for none.
+        may_differ: names of parameters, with * for anything, that the file may lack, have in
+            another shape, or have beyond the model's.
         named: files that the config has a name for: name -> path or URL.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        may_differ: Sequence[str] = (),
-        named: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        super().__init__(model)
-        self.may_differ = tuple(may_differ)
-        self.named = named
-        self.source = ""
+    source: str
+    may_differ: Sequence[str] = ()
+    named: Mapping[str, str] = MappingProxyType({})
 
-    def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
-        """Load a path or URL into the model; see Detectron2's."""
-        self.source = path
-        return super().load(path, *args, **kwargs)
+
+class Checkpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer, with its name matching, made safe and strict; it only loads."""
+
+    def __init__(self, model: nn.Module, weights: InitialWeights) -> None:
+        super().__init__(model)
+        self.weights = weights
 
     def _load_model(self, checkpoint: Any) -> Any:
         if is_of_torchvision(checkpoint["model"]):
             self._require_settings_of_torchvision()
+            source = self.weights.source
             classes = self.model.roi_heads.num_classes
-            checkpoint["model"] = to_detectron2(checkpoint["model"], classes, source=self.source)
+            checkpoint["model"] = to_detectron2(checkpoint["model"], classes, source=source)
         keys = super()._load_model(checkpoint)
         shapes = {name: (theirs, ours) for name, theirs, ours in keys.incorrect_shapes}
         missing = [name for name in keys.missing_keys if name not in shapes]
         own = self.model.state_dict()
-        _refuse_differences(own, missing, keys.unexpected_keys, shapes, self.may_differ)
+        _refuse_differences(own, missing, keys.unexpected_keys, shapes, self.weights.may_differ)
         return keys
 
     def _require_settings_of_torchvision(self) -> None:
@@ -91,14 +89,15 @@ class Checkpointer(DetectionCheckpointer):
             return
         overrides = [f"{key}={needed}".replace(" ", "") for key, (_, needed) in unmet.items()]
         remedy = f"set what they need: {' '.join(overrides)}"
-        if "torchvision" in self.named and self.source not in self.named.values():
+        source, _, named = self.weights
+        if "torchvision" in named and source not in named.values():
             remedy = (
                 "take them by their name, which brings these settings: train.init_checkpoint="
-                f"torchvision {shlex.quote(f'weights.torchvision.file={self.source}')}"
+                f"torchvision {shlex.quote(f'weights.torchvision.file={source}')}"
             )
         raise UserError(
             "weights of torchvision need other settings of the model",
-            file=self.source,
+            file=source,
             found=", ".join(f"{key}={value}" for key, (value, _) in unmet.items()),
             expected=", ".join(f"{key}={needed}" for key, (_, needed) in unmet.items()),
             remedy=remedy,

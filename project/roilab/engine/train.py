@@ -80,7 +80,7 @@ def train(
         try_step(cfg, model, setup.training_set, setup.val)
         weights = build_model.weights_of(cfg)
         if checkpoint is None and weights.source:
-            build_model.load_weights(model, *weights)
+            build_model.load_weights(model, weights)
 
         trainer = Trainer(cfg, model)
         log.info("%s, %s, %s", device, trainer.dtype, counted(torch.get_num_threads(), "thread"))
@@ -423,7 +423,7 @@ def evaluate_weights(setup: Setup) -> Results:
             log.warning(note)
         model = build_model.build_model(cfg)
         # Without `may_differ`: all weights that are evaluated have to be the file's.
-        build_model.load_weights(model, weights.source, named=weights.named)
+        build_model.load_weights(model, weights._replace(may_differ=()))
         evaluation = evaluate_model(cfg, model, setup.val)
         if comm.is_main_process():
             run.write_metadata(cfg, setup.val)

@@ -217,7 +217,7 @@ class Predictor:
         cfg = config.load_config(config_file, overrides, init_checkpoint=weights)
         fit_model(cfg, classes, skeleton)
         model = build_model(cfg)
-        load_weights(model, *weights_of(cfg))
+        load_weights(model, weights_of(cfg))
         options = _settings(cfg) | {"fast": fast, "max_memory": max_memory}
         return cls(model, classes=classes, skeleton=skeleton, **options)
 

@@ -31,7 +31,7 @@ from roilab.cpu.malloc import keep_freed_memory
 from roilab.data.loaders import Batch
 from roilab.device import share_cores
 from roilab.engine import config
-from roilab.engine.build_data import annotations_for, train_batches
+from roilab.engine.build_data import annotations_for, build_loader
 from roilab.engine.build_model import build_model, build_optimizer
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import Trainer
@@ -108,7 +108,7 @@ def _call(method: str) -> Any:
 
 def our_batches(setup: Setup, **more: Any) -> Iterator[Batch]:
     """Batches of our training loader, with more or other arguments; its workers change nothing."""
-    return iter(train_batches(setup.cfg, setup.training_set, **more))
+    return iter(build_loader(setup.cfg, "dataloader.train", setup.training_set, **more))
 
 
 class _Loop:

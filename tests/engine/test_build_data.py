@@ -251,8 +251,8 @@ def test_the_loaders_follow_the_model(figures, name, without, masks, has_keypoin
     dataset = load_dataset(str(figures.train), skeleton="coco_person")
     single = {"augmentations": [], "num_workers": 0}
     for batches in (
-        build_data.train_batches(cfg, dataset, total_batch_size=1, **single),
-        build_data.eval_batches(cfg, dataset, **single),
+        build_data.build_loader(cfg, "dataloader.train", dataset, total_batch_size=1, **single),
+        build_data.build_loader(cfg, "dataloader.test", dataset, **single),
     ):
         instances = next(iter(batches))[0]["instances"]
         assert instances.has("gt_keypoints") == has_keypoints

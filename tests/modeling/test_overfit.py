@@ -14,7 +14,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from roilab.engine import config
-from roilab.engine.build_data import train_batches
+from roilab.engine.build_data import build_loader
 from roilab.engine.build_model import build_model, build_optimizer
 from roilab.engine.setup import prepare
 from roilab.engine.validate import evaluate_model
@@ -107,7 +107,7 @@ def load(
     setup = prepare(cfg)
     torch.manual_seed(0)
     model = build_model(cfg)
-    batch = next(iter(train_batches(cfg, setup.train)))
+    batch = next(iter(build_loader(cfg, "dataloader.train", setup.train)))
     return model, batch, build_optimizer(cfg, model)
 
 
@@ -229,7 +229,7 @@ def test_two_shoulders_from_one_declaration(images: list[str], tmp_path: Path) -
     setup = prepare(cfg)
     model = build_model(cfg)
     assert model.roi_heads.keypoint_head.num_keypoints == 2
-    batch = next(iter(train_batches(cfg, setup.train)))
+    batch = next(iter(build_loader(cfg, "dataloader.train", setup.train)))
     by_image = {record["image_id"]: record for record in setup.train.records}
     for inputs in batch:
         flipped = inputs["instances"].gt_keypoints.tensor

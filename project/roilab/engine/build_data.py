@@ -143,16 +143,10 @@ def annotations_for(model: DictConfig) -> dict[str, bool]:
     return {"masks": masks, "keypoints": keypoints, "bitmasks": bitmasks}
 
 
-def train_batches(cfg: DictConfig, dataset: DetectionDataset, **more: Any) -> Any:
-    """The loader of `dataloader.train`, with the annotations that the model learns from."""
-    needed = annotations_for(cfg.model)
-    return config.build(cfg.dataloader.train, "dataloader.train", dataset=dataset, **needed, **more)
-
-
-def eval_batches(cfg: DictConfig, dataset: DetectionDataset, **more: Any) -> Any:
-    """The loader of `dataloader.test`, with annotations for the losses; see `train_batches`."""
-    needed = annotations_for(cfg.model)
-    return config.build(cfg.dataloader.test, "dataloader.test", dataset=dataset, **needed, **more)
+def build_loader(cfg: DictConfig, key: str, dataset: DetectionDataset, **more: Any) -> Any:
+    """The loader of a node, which gives the annotations that the model learns from."""
+    node = OmegaConf.select(cfg, key)
+    return config.build(node, key, dataset=dataset, **annotations_for(cfg.model), **more)
 
 
 def build_dataset(cfg: DictConfig, key: str) -> DetectionDataset:

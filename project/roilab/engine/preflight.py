@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from roilab.data.dataset import DetectionDataset
 from roilab.data.sampling import STEP, seeded
 from roilab.engine import config
-from roilab.engine.build_data import annotations_for, eval_batches, train_batches
+from roilab.engine.build_data import annotations_for, build_loader
 from roilab.engine.build_model import loss_mode
 from roilab.errors import UserError
 
@@ -98,11 +98,12 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
     """
     one_image = {"num_workers": 0, "total_batch_size": comm.get_world_size()}
     with seeded(cfg.train.seed, STEP, 0):
-        loaders = {
-            "train": train_batches(cfg, train, seed=cfg.train.seed, **one_image),
-            "test": eval_batches(cfg, val, num_workers=0),
+        arguments: dict[str, tuple[DetectionDataset, dict[str, Any]]] = {
+            "dataloader.train": (train, {"seed": cfg.train.seed, **one_image}),
+            "dataloader.test": (val, {"num_workers": 0}),
         }
-        for name, loader in loaders.items():
+        for key, (dataset, options) in arguments.items():
+            loader = build_loader(cfg, key, dataset, **options)
             try:
                 next(iter(loader))
             except UserError:
@@ -110,7 +111,7 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
             except config.UNBUILDABLE as error:
                 raise UserError(
                     "an image cannot be loaded as the config says",
-                    key=f"dataloader.{name}.augmentations",
+                    key=f"{key}.augmentations",
                     found=f"{type(error).__name__}: {error}",
                     expected="augmentations that work on images, boxes, outlines and keypoints",
                 ) from error

@@ -27,7 +27,7 @@ from roilab.data.loaders import Batch
 from roilab.data.sampling import INITIALISATION, STEP, seed_everything
 from roilab.device import device_of, dtype_of, memory_used, share_cores
 from roilab.engine import build_model, config, distributed, train_state, trusted
-from roilab.engine.build_data import train_batches
+from roilab.engine.build_data import build_loader
 from roilab.engine.checkpoint import refuse_other_weights
 from roilab.engine.ema import MovingAverage
 from roilab.engine.max_detections import limits_note
@@ -97,7 +97,8 @@ def build_train_loader(setup: Setup, iteration: int) -> Iterable[Batch]:
     """The batches of a training from an iteration on, `train.accumulate` for each."""
     train = setup.cfg.train
     first = iteration * train.accumulate
-    return train_batches(setup.cfg, setup.training_set, seed=train.seed, first=first)
+    options = {"seed": train.seed, "first": first}
+    return build_loader(setup.cfg, "dataloader.train", setup.training_set, **options)
 
 
 class Trainer:

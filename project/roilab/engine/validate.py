@@ -19,7 +19,7 @@ from roilab.data.loaders import Batch
 from roilab.data.sampling import VALIDATION, seeded
 from roilab.device import device_of, share_cores
 from roilab.engine import config
-from roilab.engine.build_data import eval_batches
+from roilab.engine.build_data import build_loader
 from roilab.engine.build_model import loss_mode
 from roilab.evaluation import Evaluation, evaluate, predict
 from roilab.evaluation.evaluator import Predicted
@@ -58,7 +58,7 @@ def evaluate_model(
             raise error.replace(file=file) from error
     if device_of(cfg.train.device).type == "cpu":
         share_cores(cfg.dataloader.test.num_workers)
-    batches = progress(eval_batches(cfg, dataset))
+    batches = progress(build_loader(cfg, "dataloader.test", dataset))
     return evaluate(predict(model, batches, bound), dataset, cfg.evaluation.max_detections)
 
 
@@ -70,7 +70,8 @@ def validate(
     Each process takes its share of the images; the first has the evaluation, all have the losses.
     """
     sums: Losses = {}
-    predictions = _predict_with_losses(model, eval_batches(cfg, dataset), cfg.train.seed, sums)
+    batches = build_loader(cfg, "dataloader.test", dataset)
+    predictions = _predict_with_losses(model, batches, cfg.train.seed, sums)
     evaluation = evaluate(predictions, dataset, cfg.evaluation.max_detections)
     shares = comm.all_gather(sums)
     images = sum(share.pop("images", 0.0) for share in shares)

@@ -13,11 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
+from roilab.engine.build_data import build_loader
 from roilab.engine.load_run import load_run
 from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.setup import prepare
-from roilab.engine.validate import eval_batches
 from roilab.errors import UserError
 from roilab.evaluation.analysis import ap_by_iou, image_ap50, keypoint_oks
 from roilab.evaluation.ap import METRICS, GroundTruth, Results
@@ -68,7 +68,7 @@ class RunResults:
         with reading(self.run):
             cfg, model = load_run(open_run(self.run.folder), overrides)
             with torch.inference_mode(), counter:
-                for batch in eval_batches(cfg, self.dataset):
+                for batch in build_loader(cfg, "dataloader.test", self.dataset):
                     model(batch)
                     images += len(batch)
                     if images >= _COUNTED_IMAGES:

@@ -173,7 +173,7 @@ def test_what_was_allowed_is_the_runs_own_from_then_on(copied) -> None:
     move_a_point(data)
     before = read_record(run)["data"]
     setup = set_up(data, run)
-    provenance.write_fingerprints(run, fingerprints(setup))
+    write_record(run, {**read_record(run), "data": fingerprints(setup)})
     assert read_record(run)["data"]["train"]["records"] != before["train"]["records"]
     assert not any("allowed" in note for note in checked(data, run))
 

@@ -188,13 +188,6 @@ def _size_and_time(path: str) -> tuple[int, int]:
     return 0, 0
 
 
-def write_fingerprints(folder: Path, fingerprints: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write fingerprints of data sets, by split, into the record of a run."""
-    record = read_record(folder)
-    if record.get("data") != fingerprints:
-        write_record(folder, {**record, "data": dict(fingerprints)})
-
-
 def data_changes(
     before: Mapping[str, Any], now: Mapping[str, Any], data: DetectionDataset
 ) -> tuple[list[str], list[str]]:

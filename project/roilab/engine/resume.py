@@ -16,7 +16,7 @@ from roilab.engine.lock import locked
 from roilab.engine.max_detections import fit_limits, limits_note
 from roilab.engine.provenance import ConfigSource
 from roilab.engine.run_folder import Run
-from roilab.engine.run_record import read_record
+from roilab.engine.run_record import read_record, write_record
 from roilab.engine.schedule import warmup_length
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted
@@ -86,7 +86,7 @@ def begin(
         if source is not None:
             provenance.write_provenance(run, source, cfg.train.seed)
         _log_setup(setup, source)
-        provenance.write_fingerprints(run.folder, data)
+        write_record(run.folder, {**read_record(run.folder), "data": data})
     comm.synchronize()
     return checkpoint
 

@@ -1,4 +1,4 @@
-"""Words of messages: nouns with their numbers, and the first of many."""
+"""Words of messages: nouns with their numbers, the first of many, and shortened texts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,3 +23,11 @@ def first_of(items: Sequence[object], shown: int = 5, separator: str = ", ") -> 
 def counts_line(counts: Mapping[str, int], shown: int = 10) -> str:
     """The first of many names, each with its number: "person 3, car 5 and 2 more"."""
     return first_of([f"{name} {count}" for name, count in counts.items()], shown)
+
+
+def shortened(text: str, width: int) -> str:
+    """A text in at most `width` letters: a longer one has dots in place of its middle."""
+    if len(text) <= width:
+        return text
+    end = (width - 3) // 2
+    return f"{text[: width - 3 - end]}...{text[-end:]}"

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from roilab.engine.config_keys import full_name
 from roilab.engine.trusted import LOCATE
+from roilab.text import shortened
 
 _WIDTH = 100  # columns of a table
 _KEY_WIDTH = 56  # at most, so that the values have the rest
@@ -64,19 +65,17 @@ def difference_table(
     # Where one side is short, the other has what it leaves.
     before = min(before, max(room // 2, room - after))
     widths = (key, before, room - before)
-    first, *rest = (tuple(map(_shortened, row, widths)) for row in cells)
+    first, *rest = (tuple(map(shortened, row, widths)) for row in cells)
     return tabulate(rest, headers=[title.rstrip() for title in first], disable_numparse=True)
 
 
 def yaml_text(value: Any) -> str:
     """A value on one line, as YAML writes it."""
-    if value is ABSENT:
-        return str(value)
     try:
         text = yaml.safe_dump(
             [value], default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True
         )
-    except yaml.YAMLError:  # an object of some class
+    except yaml.YAMLError:  # `ABSENT`, or an object of some class
         text = f"[{value}]"
     return " ".join(text.split())[1:-1]
 
@@ -111,10 +110,3 @@ def _plain(value: Any) -> Any:
 def _same(first: Any, second: Any) -> bool:
     # To Python, True is 1.
     return first == second and isinstance(first, bool) == isinstance(second, bool)
-
-
-def _shortened(text: str, width: int) -> str:
-    if len(text) <= width:
-        return text
-    end = (width - 3) // 2
-    return f"{text[: width - 3 - end]}...{text[-end:]}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from roilab.data.mask_to_polygons import compressed
 from roilab.evaluation.ap import TASK_NAMES
+from roilab.text import shortened
 from roilab.via.formats.coco_values import is_finite_number
 
 ROWS = '[{"image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "score": 0.9, ...}, ...]'
@@ -15,29 +16,29 @@ RESULTS = '{"bbox": {"AP": 41.2, ...}, ...}'
 def problem_of_results(data: Any) -> str:
     """The fault of a run's stored AP; "" if it is sound."""
     if not isinstance(data, dict) or not data.keys() <= set(TASK_NAMES):
-        return f"{_shown(data)} in place of the AP of {', '.join(TASK_NAMES)}"
+        return f"{shortened(repr(data), 60)} in place of the AP of {', '.join(TASK_NAMES)}"
     for task, metrics in data.items():
         if not isinstance(metrics, dict) or "AP" not in metrics:
             return f"{task} has no AP"
         for name, value in metrics.items():
             if value is not None and not is_finite_number(value):
-                return f"{task}/{name} is {_shown(value)}"
+                return f"{task}/{name} is {shortened(repr(value), 60)}"
     return ""
 
 
 def problem_of_rows(data: Any) -> str:
     """The fault of COCO result rows; "" if they are sound."""
     if not isinstance(data, list):
-        return f"{_shown(data)} in place of a list"
+        return f"{shortened(repr(data), 60)} in place of a list"
     for place, row in enumerate(data):
         if not isinstance(row, dict):
-            return f"[{place}] is {_shown(row)}"
+            return f"[{place}] is {shortened(repr(row), 60)}"
         for key in ("image_id", "category_id", "bbox", "score"):
             if key not in row:
                 return f"[{place}] has no {key}"
         for key, is_sound in _CHECKS.items():
             if key in row and not is_sound(row[key]):
-                return f"[{place}].{key} is {_shown(row[key])}"
+                return f"[{place}].{key} is {shortened(repr(row[key]), 60)}"
     return ""
 
 
@@ -61,8 +62,3 @@ _CHECKS = {
     "keypoints": lambda value: _are_numbers(value) and len(value) % 3 == 0,
     "segmentation": _is_mask,
 }
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."

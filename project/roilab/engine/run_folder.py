@@ -157,10 +157,6 @@ class Run:
             message = f"{what} are not of its validation set"
             raise error.replace(message=message, file=path, remedy=remedy) from error
 
-    def starts(self) -> list[dict[str, Any]]:
-        """The starts of the run that run.json has."""
-        return read_record(self.folder)["starts"]
-
     def metrics(self) -> list[dict[str, float]]:
         """The lines of metrics.json; a run that was made by hand has none."""
         what = "the log of the metrics"

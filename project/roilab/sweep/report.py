@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from roilab.engine.run_record import read_record
 from roilab.escaping import csv_cell
 from roilab.evaluation.ap import IOU_THRESHOLDS, METRICS, TASK_NAMES
 from roilab.evaluation.bootstrap import PairedDifference, paired_difference
@@ -332,7 +333,7 @@ def _origin(runs: Sequence[RunResults]) -> str:
     versions = set()
     machines = set()
     for results in runs:
-        for start in results.run.starts():
+        for start in read_record(results.run.folder)["starts"]:
             code = start.get("code") or {"commit": "unknown", "dirty": False}
             commits.add(str(code["commit"])[:7] + (" with changes" if code["dirty"] else ""))
             versions.add(str(start.get("versions", {}).get("torch", "unknown")))

@@ -7,7 +7,7 @@ regions, each loss has the number of items that it is a mean over, and images ar
 largest of the batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from detectron2.modeling import GeneralizedRCNN
@@ -35,8 +35,6 @@ class InvariantRCNN(GeneralizedRCNN):
     For items without one, as in an evaluation, it is Detectron2's.
     """
 
-    roi_heads: "InvariantROIHeads"
-
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
         """The normalised images, padded to the largest of the batch over all processes.
 
@@ -51,14 +49,6 @@ class InvariantRCNN(GeneralizedRCNN):
         padded: Any = ImageList(F.pad(images.tensor, (0, right, 0, below)), images.image_sizes)
         padded.numbers = [item["position"] for item in batched_inputs]
         return padded
-
-    @property
-    def loss_counts(self) -> Mapping[str, int]:
-        """The number of items in this process that each loss of the last step is a mean over.
-
-        A loss without a number is a mean over images.
-        """
-        return self.roi_heads.loss_counts
 
 
 class _Numbered(nn.Module):
@@ -92,7 +82,12 @@ class InvariantRPN(_Numbered, RPN):
 
 
 class InvariantROIHeads(_Numbered, StandardROIHeads):
-    """Detectron2's RoI heads; the number of an image seeds the sample of its proposals."""
+    """Detectron2's RoI heads; the number of an image seeds the sample of its proposals.
+
+    Attributes:
+        loss_counts: the number of items in this process that a loss of the last step is a mean
+            over. A loss without a number is a mean over images.
+    """
 
     loss_counts: dict[str, int]
 

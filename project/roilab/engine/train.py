@@ -175,7 +175,8 @@ class Trainer:
                 losses = None
         if any(comm.all_gather(losses is None)):
             return {"region proposals": torch.tensor(math.nan, device=self.device)}
-        return distributed.of_whole_batch(losses, getattr(self.model, "loss_counts", {}))
+        heads = getattr(self.model, "roi_heads", None)
+        return distributed.of_whole_batch(losses, getattr(heads, "loss_counts", {}))
 
     def _values(self, losses: dict[str, Tensor]) -> Losses:
         """The losses as numbers, in one transfer from the device; raises NonFiniteLoss."""

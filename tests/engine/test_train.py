@@ -18,7 +18,7 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
 from roilab.engine import build_model, config
-from roilab.engine.build_model import compile_backbone, freeze, loss_mode, train_mode, without_sync
+from roilab.engine.build_model import compile_backbone, freeze, train_mode, without_sync
 from roilab.engine.ema import MovingAverage
 from roilab.engine.setup import prepare
 from roilab.engine.train import replay, train
@@ -202,7 +202,7 @@ def test_a_frozen_batch_norm_keeps_its_statistics() -> None:
     freeze(model, ["1.*"])
     train_mode(model)
     assert [module.training for module in model] == [True, False, True]
-    loss_mode(model)
+    train_mode(model, keep_statistics=True)
     assert [module.training for module in model] == [True, False, False]
 
 

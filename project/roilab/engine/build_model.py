@@ -86,22 +86,17 @@ def without_sync(model: nn.Module) -> nn.Module:
     return model
 
 
-def train_mode(model: nn.Module) -> None:
-    """Set training mode, except for wholly frozen BatchNorms, which keep their statistics."""
+def train_mode(model: nn.Module, *, keep_statistics: bool = False) -> None:
+    """Set training mode, in which a model gives losses.
+
+    BatchNorms keep their statistics where they are wholly frozen, or all of them on request.
+    """
     model.train()
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             parameters = list(layer.parameters())
             is_frozen = bool(parameters) and not any(p.requires_grad for p in parameters)
-            layer.train(not is_frozen)
-
-
-def loss_mode(model: nn.Module) -> None:
-    """Set training mode, in which a model gives losses, with BatchNorm statistics kept."""
-    model.train()
-    for layer in model.modules():
-        if isinstance(layer, _BatchNorm):
-            layer.eval()
+            layer.train(not (keep_statistics or is_frozen))
 
 
 def compile_backbone(model: nn.Module) -> None:

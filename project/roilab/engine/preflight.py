@@ -14,7 +14,7 @@ from roilab.data.dataset import DetectionDataset
 from roilab.data.sampling import STEP, seeded
 from roilab.engine import config
 from roilab.engine.build_data import annotations_for, build_loader
-from roilab.engine.build_model import loss_mode
+from roilab.engine.build_model import train_mode
 from roilab.errors import UserError
 
 _RPN = "model.proposal_generator"
@@ -127,7 +127,7 @@ def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:
     doing = "in a training step"
     try:
         with EventStorage(), torch.no_grad():
-            loss_mode(model)
+            train_mode(model, keep_statistics=True)
             model([item, item])
             doing = "where it predicts"
             model.eval()

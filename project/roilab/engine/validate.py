@@ -20,7 +20,7 @@ from roilab.data.sampling import VALIDATION, seeded
 from roilab.device import device_of, share_cores
 from roilab.engine import config
 from roilab.engine.build_data import build_loader
-from roilab.engine.build_model import loss_mode
+from roilab.engine.build_model import train_mode
 from roilab.evaluation import Evaluation, evaluate, predict
 from roilab.evaluation.evaluator import Predicted
 from roilab.evaluation.memory_bound import MemoryBound
@@ -105,7 +105,7 @@ def _predict_with_losses(
             # Metrics that heads record here are none of the training. Each evaluation samples the
             # same regions.
             with EventStorage(), seeded(seed, VALIDATION, batch[0]["image_id"]):
-                loss_mode(model)
+                train_mode(model, keep_statistics=True)
                 model.backbone.eval()
                 losses = _losses(model, batch, features)
             sums["images"] = sums.get("images", 0.0) + len(batch)

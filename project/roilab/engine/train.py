@@ -29,7 +29,6 @@ from roilab.device import device_of, dtype_of, memory_used, share_cores
 from roilab.engine import build_model, config, distributed, train_state, trusted
 from roilab.engine.build_data import build_loader
 from roilab.engine.checkpoint import refuse_other_weights
-from roilab.engine.ema import MovingAverage
 from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step
 from roilab.engine.provenance import ConfigSource
@@ -37,7 +36,7 @@ from roilab.engine.resume import begin, locked_run, log_resumed, logged_interrup
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.train_state import NonFiniteLoss, TrainState, explained, save_to_resume
+from roilab.engine.train_state import MovingAverage, NonFiniteLoss, TrainState, save_to_resume
 from roilab.engine.training_log import log_timings, make_writers, start_logging, timed
 from roilab.engine.validate import Losses, evaluate_model, validate
 from roilab.errors import UserError
@@ -67,7 +66,7 @@ def train(
     """
     cfg = setup.cfg
     run = Run(Path(cfg.train.output_dir))
-    with explained(run), locked_run(run, resume=resume), stop_on_signals() as stop:
+    with train_state.explained(run), locked_run(run, resume=resume), stop_on_signals() as stop:
         checkpoint = begin(setup, run, source, resume=resume, allow_changed=allow_changed_data)
         device = device_of(cfg.train.device)
         if device.type == "cpu":

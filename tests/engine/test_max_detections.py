@@ -8,7 +8,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from roilab.engine import config
-from roilab.engine.max_detections import fit_limits, limits_note
+from roilab.engine.setup import fit_limits, limits_note
 from roilab.skeleton import COCO_PERSON
 
 LEAF = "configs/figures_mask_keypoint.py"

@@ -37,9 +37,8 @@ from roilab.draw import Picture, fit
 from roilab.engine import config, trusted
 from roilab.engine.load_run import check_meaning, load_model, load_run_config
 from roilab.engine.lock import locked
-from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import FINAL, Run, open_run, reading
-from roilab.engine.setup import prepare
+from roilab.engine.setup import limits_note, prepare
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.validate import evaluate_model
 from roilab.errors import UserError

@@ -19,10 +19,9 @@ from roilab.cli.arguments import parser_of
 from roilab.cli.console import print_error, say
 from roilab.cli.main import call
 from roilab.engine import config, distributed, trusted
-from roilab.engine.max_detections import limits_note
 from roilab.engine.provenance import ConfigSource
 from roilab.engine.run_folder import Run
-from roilab.engine.setup import prepare
+from roilab.engine.setup import limits_note, prepare
 from roilab.engine.train import evaluate_weights, replay, train
 from roilab.engine.train_state import describe_saved
 from roilab.errors import UserError

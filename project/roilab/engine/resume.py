@@ -13,12 +13,11 @@ from omegaconf import OmegaConf
 from roilab.engine import config, provenance, trusted
 from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.lock import locked
-from roilab.engine.max_detections import fit_limits, limits_note
 from roilab.engine.provenance import ConfigSource
 from roilab.engine.run_folder import Run
 from roilab.engine.run_record import read_record, write_record
 from roilab.engine.schedule import warmup_length
-from roilab.engine.setup import Setup
+from roilab.engine.setup import Setup, fit_limits, limits_note
 from roilab.engine.signals import Interrupted
 from roilab.engine.train_keys import dependent_on
 from roilab.engine.train_state import TrainState, newest

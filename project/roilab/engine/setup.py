@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,18 +18,23 @@ from roilab.device import device_of, dtype_of
 from roilab.engine import build_data, config
 from roilab.engine.build_data import build_dataset, has_head
 from roilab.engine.build_model import build_optimizer, freeze, weights_of
-from roilab.engine.max_detections import fit_limits
+from roilab.engine.config import TOPK
 from roilab.engine.preflight import check_geometry
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.engine.schedule import warn_of_low_peak
 from roilab.engine.train_keys import check_values
 from roilab.errors import UserError
 from roilab.evaluation import GroundTruth, average_precision
-from roilab.evaluation.ap import flat
+from roilab.evaluation.ap import exceeded_limits, flat, raised_limits
 from roilab.skeleton import Skeleton
 from roilab.text import counted
 
 log = logging.getLogger(__name__)
+
+_PROPOSALS = "model.proposal_generator.post_nms_topk"
+# Where a config names none; proposals in training, and in evaluation.
+_STOCK_TOPK = 100
+_STOCK_PROPOSALS = (2000, 1000)
 
 
 @dataclass(frozen=True)
@@ -248,3 +254,45 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
                 expected=f"{channels}, model.input_format",
                 remedy=f"dataloader.{split}.image_format={channels}",
             )
+
+
+def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:
+    """Let the model give as many detections as an image has objects, where no key says how many.
+
+    It gets as many proposals in evaluation, where they are fewer than the objects. The config is
+    changed in place. `evaluation.max_detections` is the one key for both limits; where it is None,
+    they follow the data.
+    """
+    objects, enough = _most_objects(dataset)
+    if OmegaConf.select(cfg, TOPK) is None and objects > _STOCK_TOPK:
+        OmegaConf.update(cfg, TOPK, enough, force_add=True)
+    topk = OmegaConf.select(cfg, TOPK) or _STOCK_TOPK
+    in_training, in_test = OmegaConf.select(cfg, _PROPOSALS) or _STOCK_PROPOSALS
+    if in_test < min(objects, topk):
+        OmegaConf.update(cfg, _PROPOSALS, [in_training, min(enough, topk)], force_add=True)
+
+
+def limits_note(cfg: DictConfig, dataset: DetectionDataset) -> str:
+    """A note on images with many objects: a limit other than COCO's, or objects left out.
+
+    "": nothing. See `roilab.evaluation.ap`.
+    """
+    tasks = build_data.tasks_of(cfg.model.roi_heads)
+    truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
+    proposals = (OmegaConf.select(cfg, _PROPOSALS) or _STOCK_PROPOSALS)[1]
+    of_model = {TOPK: OmegaConf.select(cfg, TOPK) or _STOCK_TOPK, _PROPOSALS: proposals}
+    left_out = exceeded_limits(truth, tasks, of_model)
+    note = "; ".join([*raised_limits(truth, tasks), *left_out])
+    if left_out:
+        _, enough = _most_objects(dataset)
+        note += f". To count them: evaluation.max_detections={enough}"
+    return note
+
+
+def _most_objects(dataset: DetectionDataset) -> tuple[int, int]:
+    """The most objects that an image has, without crowds, and these rounded up to hundreds."""
+    most = 0
+    for record in dataset.records:
+        objects = [anno for anno in record["annotations"] if not anno.get("iscrowd", 0)]
+        most = max(most, len(objects))
+    return most, math.ceil(most / 100) * 100

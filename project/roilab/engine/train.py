@@ -29,12 +29,11 @@ from roilab.device import device_of, dtype_of, memory_used, share_cores
 from roilab.engine import build_model, config, distributed, train_state, trusted
 from roilab.engine.build_data import build_loader
 from roilab.engine.checkpoint import refuse_other_weights
-from roilab.engine.max_detections import limits_note
 from roilab.engine.preflight import try_step
 from roilab.engine.provenance import ConfigSource
 from roilab.engine.resume import begin, locked_run, log_resumed, logged_interruption
 from roilab.engine.run_folder import Run
-from roilab.engine.setup import Setup
+from roilab.engine.setup import Setup, limits_note
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.train_state import MovingAverage, NonFiniteLoss, TrainState, save_to_resume
 from roilab.engine.training_log import log_timings, make_writers, start_logging, timed

@@ -15,9 +15,8 @@ from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.engine.build_data import build_loader
 from roilab.engine.load_run import load_run
-from roilab.engine.max_detections import limits_note
 from roilab.engine.run_folder import Run, open_run, reading
-from roilab.engine.setup import prepare
+from roilab.engine.setup import limits_note, prepare
 from roilab.errors import UserError
 from roilab.evaluation.analysis import ap_by_iou, image_ap50, keypoint_oks
 from roilab.evaluation.ap import METRICS, GroundTruth, Results
@@ -39,7 +38,7 @@ class RunResults:
         image_ap50: I, in the order of the images' ids, by task.
         keypoint_oks: mean OKS term of each keypoint, where there are keypoints.
         drawn: by the image's id, COCO result rows from `LEAST_SCORE` on.
-        limits: see `roilab.engine.max_detections.limits_note`.
+        limits: see `roilab.engine.setup.limits_note`.
     """
 
     run: Run

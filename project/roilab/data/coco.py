@@ -6,6 +6,7 @@ centre at (0, 0), while boxes and outlines are continuous: see `roilab.data.coor
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,16 @@ from detectron2.structures.masks import polygon_area
 from pycocotools import mask as mask_utils
 
 from roilab.data.coordinates import to_pixel_index
+from roilab.data.mask_to_polygons import compressed
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
-from roilab.text import first_of
+from roilab.text import first_of, shortened
+from roilab.via.formats.coco_values import is_finite_number
 
 _LARGEST_ID = 2**53  # beyond, JSON's numbers are not exact
 
 Row = Mapping[str, Any]
+RESULT_ROWS = '[{"image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "score": 0.9, ...}, ...]'
 
 
 def coco_row(
@@ -212,3 +216,41 @@ def category_ids(classes: Sequence[str], known: Mapping[str, int | str]) -> tupl
     last = max((number for number in known.values() if isinstance(number, int)), default=0)
     free = itertools.count(last + 1)
     return tuple(known[name] if name in known else next(free) for name in classes)
+
+
+def problem_of_rows(data: Any) -> str:
+    """The fault of COCO result rows; "" if they are sound."""
+    if not isinstance(data, list):
+        return f"{shortened(repr(data), 60)} in place of a list"
+    for place, row in enumerate(data):
+        if not isinstance(row, dict):
+            return f"[{place}] is {shortened(repr(row), 60)}"
+        for key in ("image_id", "category_id", "bbox", "score"):
+            if key not in row:
+                return f"[{place}] has no {key}"
+        for key, is_sound in _CHECKS.items():
+            if key in row and not is_sound(row[key]):
+                return f"[{place}].{key} is {shortened(repr(row[key]), 60)}"
+    return ""
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_finite_number, value))
+
+
+def _is_mask(value: Any) -> bool:
+    """Whether a value is a compressed RLE whose runs fill its image."""
+    if not isinstance(value, Mapping) or set(value) != {"size", "counts"}:
+        return False
+    with suppress(ValueError):
+        return isinstance(value["counts"], str) and bool(compressed(value))
+    return False
+
+
+_CHECKS = {
+    **dict.fromkeys(("image_id", "category_id"), lambda value: type(value) in (str, int)),
+    **dict.fromkeys(("score", "mask_score"), is_finite_number),
+    "bbox": lambda value: _are_numbers(value) and len(value) == 4,
+    "keypoints": lambda value: _are_numbers(value) and len(value) % 3 == 0,
+    "segmentation": _is_mask,
+}

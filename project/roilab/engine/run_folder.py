@@ -14,21 +14,23 @@ from typing import Any, Literal
 from omegaconf import DictConfig
 
 from roilab import skeleton as skeletons
-from roilab.data.coco import CocoIds
+from roilab.data.coco import RESULT_ROWS, CocoIds, problem_of_rows
 from roilab.data.dataset import DetectionDataset
-from roilab.engine import checkpoint, config, run_record, stored_results
+from roilab.engine import checkpoint, config, run_record
 from roilab.engine.run_record import ABSENT, RECORD, Digest, read_record
 from roilab.errors import UserError, argument
 from roilab.evaluation import Evaluation
-from roilab.evaluation.ap import Results
+from roilab.evaluation.ap import TASK_NAMES, Results
 from roilab.files import decode, parse_json, read_bytes, read_json, write_whole
 from roilab.skeleton import Skeleton
+from roilab.text import shortened
 from roilab.via.formats.coco_values import is_finite_number
 
 log = logging.getLogger(__name__)
 
 FINAL, LAST = "model_final.pth", "last_checkpoint"
 _PERIODIC = re.compile(r"model_\d{7,}\.pth")
+_RESULTS = '{"bbox": {"AP": 41.2, ...}, ...}'
 Check = Callable[[Any], str]  # the fault of a file's content; "" if it is sound
 # The names of files that something reads, or once read.
 _READ = re.compile(
@@ -130,8 +132,8 @@ class Run:
         return _read_json(
             self.results_file,
             "the AP of the run",
-            stored_results.problem_of_results,
-            expected=stored_results.RESULTS,
+            _problem_of_results,
+            expected=_RESULTS,
             remedy=f"evaluate it again: {self.evaluate_command}",
         )
 
@@ -149,8 +151,8 @@ class Run:
         if not self.category_ids_file.is_file():
             ids = CocoIds(ids.images, tuple(range(1, len(ids.categories) + 1)))
         # Checking masks takes long.
-        check = None if run_record.is_as_written(path) else stored_results.problem_of_rows
-        rows = _read_json(path, what, check, expected=stored_results.ROWS, remedy=remedy)
+        check = None if run_record.is_as_written(path) else problem_of_rows
+        rows = _read_json(path, what, check, expected=RESULT_ROWS, remedy=remedy)
         try:
             return ids.from_file(rows)
         except UserError as error:
@@ -233,6 +235,19 @@ def _read_json(
         message = f"{what}: the file is damaged"
         raise UserError(message, file=path, found=problem, expected=expected, remedy=remedy)
     return data
+
+
+def _problem_of_results(data: Any) -> str:
+    """The fault of a run's stored AP; "" if it is sound."""
+    if not isinstance(data, dict) or not data.keys() <= set(TASK_NAMES):
+        return f"{shortened(repr(data), 60)} in place of the AP of {', '.join(TASK_NAMES)}"
+    for task, metrics in data.items():
+        if not isinstance(metrics, dict) or "AP" not in metrics:
+            return f"{task} has no AP"
+        for name, value in metrics.items():
+            if value is not None and not is_finite_number(value):
+                return f"{task}/{name} is {shortened(repr(value), 60)}"
+    return ""
 
 
 def _are_metrics(values: Any) -> bool:

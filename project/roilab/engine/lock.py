@@ -81,7 +81,7 @@ def locked(path: Path, message: str = "another process trains in this folder") -
     """
     with writing(path):
         file, held = _open(path, message)
-    try:
+    with file:
         owner = _read_owner(file)
         here = this_process()
         if owner is not None:
@@ -111,8 +111,6 @@ def locked(path: Path, message: str = "another process trains in this folder") -
         finally:
             over.set()
             path.unlink(missing_ok=True)  # before the release: the next owner creates its own
-    finally:
-        file.close()
 
 
 def _open(path: Path, message: str) -> tuple[IO[str], bool]:

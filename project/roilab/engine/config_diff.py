@@ -3,12 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, is_dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, SCMode
-from omegaconf.errors import OmegaConfBaseException
 from tabulate import tabulate
 
 from roilab.engine.config_keys import full_name
@@ -40,8 +38,8 @@ class ConfigDifference(NamedTuple):
 def differences(base: DictConfig, other: DictConfig) -> list[ConfigDifference]:
     """The leaves that differ, in the order of `base`, then those that only `other` has.
 
-    References are followed, unless one leads nowhere. Functions are compared by name, also with
-    the node that `config.save_config` writes in their place. A list of plain values is one leaf.
+    References are followed. Functions are compared by name, also with the node that
+    `config.save_config` writes in their place. A list of plain values is one leaf.
     """
     before = dict(_leaves(base))
     after = dict(_leaves(other))
@@ -83,11 +81,8 @@ def yaml_text(value: Any) -> str:
 def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """All keys with their values; a value that `config.save_config` writes as a node is one."""
     if isinstance(value, DictConfig):
-        plain = partial(OmegaConf.to_container, value, structured_config_mode=SCMode.INSTANTIATE)
-        try:
-            value = plain(resolve=True)
-        except OmegaConfBaseException:
-            value = plain(resolve=False)
+        mode = SCMode.INSTANTIATE
+        value = OmegaConf.to_container(value, resolve=True, structured_config_mode=mode)
     if is_dataclass(value) and not isinstance(value, type):  # ShapeSpec
         value = {"_target_": type(value), **asdict(value)}
     if isinstance(value, dict) and _plain(value.get("_target_")) == LOCATE:

@@ -61,9 +61,11 @@ def attribute_names(run: Run) -> dict[str, str]:
     """
     rules = OmegaConf.select(config.read_config(run.config_file), "data.train.rules")
     rules = rules if isinstance(rules, DictConfig) else {}
-    stated = {role: rules.get(f"{role}_attribute") for role in TAGS}
-    # Several attributes that are a class each are predicted as one.
-    stated = {role: name for role, name in stated.items() if name and isinstance(name, str)}
+    stated: dict[str, str] = {}
+    for role in TAGS:
+        name = rules.get(f"{role}_attribute")
+        if name and isinstance(name, str):  # several attributes, a class each, are predicted as one
+            stated[role] = name
     own = {role: f"predicted {role}" if role in stated.values() else role for role in TAGS}
     return own | stated
 

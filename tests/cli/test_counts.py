@@ -212,6 +212,7 @@ def test_real_files(path: Path, tmp_path: Path, script: Script, compare, monkeyp
     except UserError:  # of training
         script("data", "check", path, "--images", tmp_path, "--default-class", CLASS, status=1)
         return
+    assert 0 < counted["images"] <= len(annotations.images)
     if counted["classes"].get("person"):
         compare(path, tmp_path, "coco_person")
 

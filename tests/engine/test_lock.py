@@ -129,7 +129,7 @@ def test_of_two_that_begin_at_once_one_gives_way(path, monkeypatch, no_locks, is
     monkeypatch.setattr(time, "sleep", lambda _: left_by(path, other))
     if is_left:
         left_by(path, ended())
-    refusal(path, f"process {other.pid} ")
+    assert f"process {other.pid} " in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_damaged_file_names_nobody(path: Path, no_locks: None, monkeypatch, co
 def test_one_that_is_being_written_is_anothers(path: Path) -> None:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        refusal(path, "wait for it")
+        assert str(path.parent) in refusal(path, "wait for it")
 
 
 def test_the_file_that_is_locked_is_the_one_that_is_there(path: Path, monkeypatch) -> None:
@@ -171,7 +171,7 @@ def test_the_file_that_is_locked_is_the_one_that_is_there(path: Path, monkeypatc
     monkeypatch.setattr(fcntl, "flock", overtaken)
     refusal(path)
     others[0].close()
-    locked_owner(path)
+    assert locked_owner(path).pid == os.getpid()
 
 
 def test_a_fork_does_not_have_it(path: Path) -> None:

@@ -19,8 +19,9 @@ from torch._dynamo.backends.common import aot_autograd
 
 from roilab.engine import build_model, config
 from roilab.engine.build_model import compile_backbone, freeze, train_mode, without_sync
+from roilab.engine.replay import replay
 from roilab.engine.setup import prepare
-from roilab.engine.train import replay, train
+from roilab.engine.train import train
 from roilab.engine.train_state import MovingAverage, TrainState, _train_state
 from roilab.engine.validate import evaluate_model, validate
 from roilab.errors import UserError

@@ -148,7 +148,8 @@ def test_a_limit_is_a_number_of_gigabytes(script, tiny_run, limit: str) -> None:
 
 
 def test_a_limit_may_be_as_large_as_one_likes(script, own_run) -> None:
-    script("evaluate", "--run", own_run.folder, "--max-memory", "1e300")
+    done = script("evaluate", "--run", own_run.folder, "--max-memory", "1e300")
+    assert str(own_run.results_file) in done.stdout
 
 
 def test_sigterm_ends_the_demo_with_what_was_found(tiny_run, figures, tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from roilab.engine.build_data import build_dataset
 from roilab.engine.build_model import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import InitialWeights, save_atomically
 from roilab.engine.load_run import check_meaning, load_run
+from roilab.engine.replay import replay
 from roilab.engine.run_folder import Run, reading
 from roilab.engine.setup import prepare
-from roilab.engine.train import Trainer, evaluate_weights, replay, train
+from roilab.engine.train import Trainer, evaluate_weights, train
 from roilab.engine.training_log import ExperimentTracker, start_logging
 
 from . import cases

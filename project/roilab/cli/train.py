@@ -20,9 +20,10 @@ from roilab.cli.console import print_error, say
 from roilab.cli.main import call
 from roilab.engine import config, distributed, trusted
 from roilab.engine.provenance import ConfigSource
+from roilab.engine.replay import replay
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import limits_note, prepare
-from roilab.engine.train import evaluate_weights, replay, train
+from roilab.engine.train import evaluate_weights, train
 from roilab.engine.train_state import describe_saved
 from roilab.errors import UserError
 from roilab.reporting import ap_table

@@ -210,12 +210,7 @@ def _read(
     ids = [record["image_id"] for record in dicts]
     # Ids of several files may be the same.
     numbers = coco.image_numbers(ids if len(files) == 1 else [None] * len(ids))
-    known = records.declared_ids(files, rules)
-    if not known or None in ids or len(set(ids)) != len(ids):
-        coco_ids = coco.CocoIds.numbered(numbers, len(names))
-    else:
-        categories = coco.category_ids(names, known)
-        coco_ids = coco.CocoIds(dict(zip(numbers, ids, strict=True)), categories)
+    coco_ids = _coco_ids(ids, numbers, names, records.declared_ids(files, rules))
     dicts = [record | {"image_id": number} for record, number in zip(dicts, numbers, strict=True)]
     # As Detectron2's reader of COCO files has them; for other files it is their order.
     dicts.sort(key=lambda record: record["image_id"])
@@ -224,6 +219,22 @@ def _read(
     return DetectionDataset(
         label, tuple(dicts), names, skeleton, coco_ids, missing=left_out, outside=outside
     )
+
+
+def _coco_ids(
+    ids: Sequence[Any], numbers: Sequence[int], names: Sequence[str], known: Mapping[str, Any]
+) -> coco.CocoIds:
+    """The ids of the files for results in COCO's format; own numbers where a file has none.
+
+    Args:
+        ids: of the images in their files; None for one without.
+        numbers: of the images in the data set.
+        names: of the classes.
+        known: class name -> category id of the files.
+    """
+    if not known or None in ids or len(set(ids)) != len(ids):
+        return coco.CocoIds.numbered(numbers, len(names))
+    return coco.CocoIds(dict(zip(numbers, ids, strict=True)), coco.category_ids(names, known))
 
 
 def registered(

@@ -73,10 +73,7 @@ def draw_instances(
     Raises:
         ValueError: an array has another form.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image: found {image.shape} {image.dtype}, expected HxWx3 uint8")
-    if scale < 1:
-        raise ValueError(f"scale: found {scale}, expected 1 or more")
+    picture = _enlarged(image, scale)
     corners = _array("boxes", boxes, 2, 4)
     joints = _array("keypoints", keypoints, 3, 3)
     counts = [len(x) for x in (corners, masks, joints, labels, colours) if x is not None]
@@ -87,11 +84,6 @@ def draw_instances(
         expected = f"the {len(skeleton.keypoints)} of skeleton '{skeleton.name}'"
         raise ValueError(f"keypoints: found {count}, expected {expected}")
 
-    picture = np.array(image, order="C")
-    if scale > 1:
-        size = (image.shape[1] * scale, image.shape[0] * scale)
-        enlarged = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        picture = np.asarray(enlarged, dtype=np.uint8)
     line = max(1, round(palette.mean_side(picture) / 300))
     numbers = range(max(counts, default=0)) if colours is None else colours
     shades = [PALETTE[int(number) % len(PALETTE)] for number in numbers]
@@ -108,6 +100,19 @@ def draw_instances(
         # Without an anchor, labels are listed from the top left corner.
         draw_labels(picture, labels, anchors or [(0, 0)] * len(labels), shades)
     return picture
+
+
+def _enlarged(image: Picture, scale: int) -> Picture:
+    """A copy of the image, `scale` times as large."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image: found {image.shape} {image.dtype}, expected HxWx3 uint8")
+    if scale < 1:
+        raise ValueError(f"scale: found {scale}, expected 1 or more")
+    picture = np.array(image, order="C")
+    if scale == 1:
+        return picture
+    size = (image.shape[1] * scale, image.shape[0] * scale)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def _array(name: str, values: npt.ArrayLike | None, dimensions: int, last: int) -> Floats | None:

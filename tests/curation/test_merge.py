@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roilab import via
 from roilab.curation.merge import merge_annotations
@@ -364,3 +366,28 @@ def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
     assert labels == [["cat"], ["dog"]]
     again = merge_annotations([sources[0], sources[0]], "out")
     assert (len(again.images), severities(again)) == (1, ["note"])
+
+
+NAMES = st.sampled_from(["kind", "part", "id"])
+VALUES = st.sampled_from(["", "cat", "nose", "1"])
+# Few names, so that one attribute often has several roles.
+DECLARED = st.dictionaries(NAMES, st.sampled_from(["", *via.records.TAGS.values()]))
+SHAPES = st.sampled_from([via.Point(9, 9), via.Rect(0, 0, 20, 20)])
+REGIONS = st.lists(st.tuples(SHAPES, st.dictionaries(NAMES, VALUES)), max_size=4)
+FILES = st.lists(st.tuples(DECLARED, REGIONS), min_size=2, max_size=3)
+RULES = st.fixed_dictionaries({}, optional={"class_attribute": NAMES, "keypoint_attribute": NAMES})
+
+
+@given(files=FILES, rules=RULES, skeleton=st.sampled_from([None, BONES]))
+def test_any_files_are_merged_or_refused(files, rules, skeleton: Skeleton | None) -> None:
+    sources = []
+    for name, (declared, rows) in zip("abc", files, strict=False):
+        regions = tuple(via.Region(number, *row) for number, row in enumerate(rows))
+        attributes = {key: via.Attribute(key, description=tag) for key, tag in declared.items()}
+        sources.append(source(name, via.ImageRecord(name, name, 1, regions), **attributes))
+    try:
+        merged = merge_annotations(sources, "out", via.LabelRules(**rules), skeleton)
+    except UserError:
+        return
+    shapes = [[region.shape for region in record.regions] for record in merged.images]
+    assert shapes == [[shape for shape, _ in rows] for _, rows in files]

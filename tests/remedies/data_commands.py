@@ -292,6 +292,14 @@ MERGED = {
         joined([polygon(what="dog")], [DOG, point(9, 9, **{name: "nose"})], bones=True)
         for name in ("what", "part")
     ],
+    "give the {} an attribute of its own in VIA": [
+        joined(
+            [DOG, point(9, 9, part="nose")],
+            [polygon(what="dog"), point(9, 9, **{name: "nose"})],
+            bones=True,
+        )
+        for name in ("what", "part")
+    ],
     "rename '{}' in this file": [
         joined([DOG], [polygon(label="dog", **{name: "red"})], class_attribute="label")
         for name in ("kind", "colour")

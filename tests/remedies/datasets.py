@@ -8,6 +8,7 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.curation.check import check_annotations
 from roilab.data.mask_to_polygons import read_annotations
+from roilab.data.usable_images import find_images
 from roilab.image_files import ImageFolder
 from roilab.synthetic import write_figures
 
@@ -51,10 +52,10 @@ def objects_whose_keypoints_are_not_labelled(tmp_path: Path) -> Attempts:
 
     def checked(seen: str, bones: Any) -> Wrong:
         regions = [polygon(kind="dog"), point(9, 9, part="nose", seen=seen)]
-        file, folder = read_annotations(via_json(tmp_path, regions)), ImageFolder(tmp_path)
-        return wrong(
-            check_annotations, file, folder, via.LabelRules(visibility_attribute="seen"), bones
-        )
+        file = read_annotations(via_json(tmp_path, regions))
+        [located] = find_images([(file, ImageFolder(tmp_path))])
+        rules = via.LabelRules(visibility_attribute="seen")
+        return wrong(check_annotations, file, located, rules, bones)
 
     yield checked("absent", bones)
     yield checked("visible", bones)

@@ -47,7 +47,7 @@ def harmonize_attributes(
 
     Raises:
         UserError: it is unclear which attribute of a file plays a role that another file has,
-            or a name has two roles.
+            or an attribute or its name has two roles.
     """
     files = [_source(source, rules, skeleton) for source in sources]
     names: dict[str, str] = {}
@@ -66,6 +66,16 @@ def harmonize_attributes(
                 file=", ".join(source.file for source in sources),
                 remedy="rename it in one of the files",
             )
+    for file in files:
+        for (role, name), (other, other_name) in combinations(file.names.items(), 2):
+            if name == other_name:
+                raise UserError(
+                    f"the attribute '{name}' is both the {role} and the {other}",
+                    file=file.annotations.file,
+                    found=f"one attribute, '{name}'",
+                    expected=f"two, as '{names[role]}' and '{names[other]}' of other files",
+                    remedy=f"give the {other} an attribute of its own in VIA",
+                )
     tags = {role for file in files for role in label_rules.tagged(file.declared)}
     return [_renamed(file, names, tags) for file in files]
 
@@ -95,7 +105,8 @@ def _source(
         names = dict(zip(_KEYS, values, strict=True))
     except UserError:
         # Whether that matters depends on the other files.
-        names = dict[str, str | None](label_rules.tagged(annotations.region_attributes))
+        tagged = label_rules.tagged(annotations.region_attributes)
+        names = {role: tagged.get(role) for role in _KEYS}
         flags = own.class_flags
         named = {role: getattr(own, key) for role, key in _KEYS.items()}
         names |= {role: name for role, name in named.items() if isinstance(name, str)}

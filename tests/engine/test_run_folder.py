@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from roilab import files
 from roilab.engine import checkpoint
 from roilab.engine.provenance import ConfigSource, write_provenance
 from roilab.engine.run_folder import Run, find_runs, open_run
-from roilab.engine.run_record import LAYOUT
+from roilab.engine.run_record import LAYOUT, read_record
 from roilab.errors import UserError
 
 from .running import shapes, trained
@@ -108,7 +109,8 @@ def test_a_layout_of_the_future(folder: Path) -> None:
 )
 def test_a_damaged_file_is_named(folder: Path, name: str, texts: list[str], message: str) -> None:
     run, path = Run(folder), folder / name
-    read = {"run.json": run.starts, "classes.json": run.classes}.get(name, run.category_ids)
+    readers = {"run.json": partial(read_record, folder), "classes.json": run.classes}
+    read = readers.get(name, run.category_ids)
     for text in texts:
         path.write_bytes(text.encode("latin1"))
         with pytest.raises(UserError, match=message) as error:

@@ -25,6 +25,7 @@ from roilab.engine.checkpoint import InitialWeights, save_atomically
 from roilab.engine.load_run import check_meaning, load_run
 from roilab.engine.replay import replay
 from roilab.engine.run_folder import Run, reading
+from roilab.engine.run_record import read_record
 from roilab.engine.setup import prepare
 from roilab.engine.train import Trainer, evaluate_weights, train
 from roilab.engine.training_log import ExperimentTracker, start_logging
@@ -274,18 +275,18 @@ def a_state_of_weights_alone(run: Run, training: Training, tmp_path: Path) -> At
 @case("delete this file: it is a record, and the run is whole without it, but unverified")
 def a_damaged_record(run: Run) -> Attempts:
     write(run.provenance_file, "{")
-    yield wrong(run.starts)
+    yield wrong(read_record, run.folder)
     run.provenance_file.unlink()
-    yield wrong(run.starts)
+    yield wrong(read_record, run.folder)
     yield wrong(load_run, run)
 
 
 @case("delete this file: it is a record, and the run is whole without it, but unverified")
 def a_record_of_other_content(run: Run) -> Attempts:
     write(run.provenance_file, {"layout": 1, "starts": "yesterday"})
-    yield wrong(run.starts)
+    yield wrong(read_record, run.folder)
     run.provenance_file.unlink()
-    yield wrong(run.starts)
+    yield wrong(read_record, run.folder)
 
 
 @case("put a sound copy in its place; if it is meant to be so: {}")

@@ -145,10 +145,18 @@ def _metadata(predictor: Predictor) -> dict[str, Any]:
     return {
         "classes": list(predictor.classes),
         "skeleton": None if skeleton is None else skeleton.to_dict(),
-        "resize": _resizing(predictor.augmentations.augs),
+        "resize": _resizing(list(_flat(predictor.augmentations))),
         "score_threshold": model.roi_heads.box_predictor.test_score_thresh,
         "roilab": __version__,
     }
+
+
+def _flat(augmentation: T.Augmentation) -> Iterator[T.Augmentation]:
+    if isinstance(augmentation, T.AugmentationList):
+        for part in augmentation.augs:
+            yield from _flat(part)
+    else:
+        yield augmentation
 
 
 def _resizing(augmentations: Sequence[T.Augmentation]) -> dict[str, int] | None:

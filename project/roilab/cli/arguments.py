@@ -62,8 +62,9 @@ def overrides(text: str) -> Argument:
 RUN = (
     arg("--run RUN", "a run folder, written by roilab train", required=True),
     arg(
-        "--weights NAME",
+        "--weights FILE",
         "a checkpoint of that folder (default: model_final.pth, else the newest)",
+        type=str,
     ),
 )
 TRUST = arg(
@@ -227,8 +228,9 @@ COMMANDS: dict[str, Command] = {
             "--eval-only", "evaluate train.init_checkpoint on the validation set, and do not train"
         ),
         arg(
-            "--replay NAME",
+            "--replay FILE",
             "repeat the step after a saved state of train.output_dir, and print its losses",
+            type=str,
         ),
         TRUST,
         overrides("overrides of the config"),
@@ -350,9 +352,10 @@ COMMANDS: dict[str, Command] = {
         "check the installation, or verify a run folder",
         arg("--run RUN", "verify this run folder", type=Path),
         arg(
-            "--accept NAME",
+            "--accept FILE",
             "accept these files of the run as they are now; without names, all",
             nargs="*",
+            type=str,
         ),
     ),
 }

@@ -98,12 +98,12 @@ def test_an_unknown_option_names_the_nearest(capsys, arguments: list[str], said:
 @pytest.mark.parametrize(
     ("name", "words", "problem"),
     [
-        ("figures", ["--frames", "0"], "0 is not a positive number"),
-        ("predict", ["--limit", "0"], "0 is not a positive number"),
-        ("predict", ["--batch", "-1"], "-1 is not a positive number"),
+        ("figures", ["--frames", "0"], "'0' is no whole number from 1 on"),
+        ("predict", ["--limit", "2.5"], "'2.5' is no whole number from 1 on"),
+        ("predict", ["--batch", "-1"], "'-1' is no whole number from 1 on"),
         ("predict", ["--threshold", "7"], "'7' is no score, a number from 0 to 1"),
         ("evaluate", ["--score", "nan"], "'nan' is no score, a number from 0 to 1"),
-        ("sweep", ["--jobs", "0"], "0 is not a positive number"),
+        ("sweep", ["--jobs", ""], "'' is no whole number from 1 on"),
     ],
 )
 def test_a_number_out_of_range_is_refused(

@@ -5,6 +5,7 @@ The names of formats and kinds of files repeat those of the package, which a tes
 """
 
 import argparse
+import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,10 +44,10 @@ def _bytes(text: str) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+    with contextlib.suppress(ValueError):
+        if int(text) > 0:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
 
 
 def arg(usage: str, text: str, **options: Any) -> Argument:

@@ -60,6 +60,10 @@ def decode_upload(name: str, data: bytes) -> Picture:
     with errors_of_image(name):
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
+            is_large = image.width * image.height > MAX_PIXELS
+            size = f"{image.width} x {image.height} pixels"
+        except Image.DecompressionBombError as error:
+            is_large, size = True, str(error)
         except UnidentifiedImageError as error:
             kinds = (kind for start, kind in _KINDS.items() if data.startswith(start))
             other = "a video" if container_of(data) else "something else"
@@ -68,11 +72,10 @@ def decode_upload(name: str, data: bytes) -> Picture:
                 found=next(kinds, other),
                 expected=f"the content of a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file",
             ) from error
-        width, height = image.size
-        if width * height > MAX_PIXELS:
+        if is_large:
             raise UserError(
                 "the image has too many pixels",
-                found=f"{width} x {height} pixels",
+                found=size,
                 expected=f"at most {MAX_PIXELS / 1e6:g} million",
                 remedy="make it smaller",
             )

@@ -3,8 +3,11 @@
 Coordinates are continuous: the pixel of column c and row r covers [c, c + 1) x [r, r + 1).
 """
 
-from roilab.draw.instances import Mask, draw_instances
-from roilab.draw.palette import PALETTE, Picture
-from roilab.draw.sheets import fit, grid, side_by_side, titled
-
-__all__ = ["PALETTE", "Mask", "Picture", "draw_instances", "fit", "grid", "side_by_side", "titled"]
+from roilab.draw.instances import Mask as Mask
+from roilab.draw.instances import draw_instances as draw_instances
+from roilab.draw.palette import PALETTE as PALETTE
+from roilab.draw.palette import Picture as Picture
+from roilab.draw.sheets import fit as fit
+from roilab.draw.sheets import grid as grid
+from roilab.draw.sheets import side_by_side as side_by_side
+from roilab.draw.sheets import titled as titled

@@ -129,6 +129,22 @@ def test_an_error_of_the_last_item_is_not_lost() -> None:
         later(3)
 
 
+def test_the_call_after_an_error_raises_it() -> None:
+    def work(number: int) -> None:
+        raise ValueError(number)
+
+    def give() -> None:
+        with prefetch.in_background(work, 9) as later:
+            later(3)
+            while prefetch.is_any_running():
+                time.sleep(0.01)
+            later(4)
+            pytest.fail("the error waits for more items")
+
+    with pytest.raises(ValueError, match="3"):
+        give()
+
+
 def stuck(begun: threading.Event, end: threading.Event) -> Generator[int, None, None]:
     yield 1
     begun.set()

@@ -128,17 +128,27 @@ def in_background(
 ) -> Iterator[Callable[[T], None]]:
     """A function that queues up to `size` items for `work` in a thread, and waits for a place.
 
-    An exception of `work` is raised by a later call, or at the end of the block, and no later item
+    An exception of `work` is raised by the next call, or at the end of the block, and no later item
     is worked on. At the end of the block all items are done; when the block raises, the queued ones
     are dropped. Raises Abandoned when `abandon` says that the thread is abandoned at work.
     """
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    outcomes = (work(item) for item in iter(waiting.get, _END))
     pending = 0
+    has_failed = False
+
+    def outcomes() -> Generator[object, None, None]:
+        nonlocal has_failed
+        for item in iter(waiting.get, _END):
+            try:
+                outcome = work(item)
+            except BaseException:
+                has_failed = True
+                raise
+            yield outcome
 
     def call(item: T) -> None:
         nonlocal pending
-        if pending > size:  # one of them is worked on
+        while has_failed or pending > size:  # one of them is worked on
             wait()
         pending += 1
         waiting.put(item)
@@ -150,7 +160,7 @@ def in_background(
             raise Abandoned
         pending -= 1
 
-    with prefetch(outcomes, size + 1, abandon) as done:
+    with prefetch(outcomes(), size + 1, abandon) as done:
         try:
             yield call
             while pending:

@@ -24,7 +24,8 @@ from roilab.cli.console import set_up
 from roilab.data.dataset import load_dataset
 from roilab.draw import side_by_side
 from roilab.engine.run_folder import Run
-from roilab.inference import draw_prediction, read_rgb
+from roilab.errors import UserError
+from roilab.inference import draw_prediction, read_rgb, sinks
 from roilab.inference.prefetch import THREAD
 from roilab.inference.video import probe, read_video, video_writer
 from roilab.synthetic import FiguresPaths
@@ -344,7 +345,7 @@ def test_a_file_that_may_not_be_written_is_named(
     opened = Path.open
 
     def refused(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
-        if path.parent == out and mode[0] in "wa":
+        if path.parent == out and mode != "rb":
             raise OSError(30, "Read-only file system", str(path))
         return opened(path, mode, *more, **named)
 
@@ -354,6 +355,19 @@ def test_a_file_that_may_not_be_written_is_named(
     names = {"json": "predictions.json", "csv": "predictions.csv", "coco": "coco.json"}
     assert "found:    Read-only file system" in done.stderr
     assert f"file:     {out / names.get(kind, image.name)}\n" in done.stderr
+
+
+def test_a_file_that_is_removed_while_it_is_written_is_not_begun_again(out: Path) -> None:
+    def give() -> None:
+        with sinks._text(out / "predictions.json") as write:
+            write("[1,")
+            for path in out.iterdir():
+                path.unlink()
+            write("2]")
+
+    with pytest.raises(UserError, match="No such file"):
+        give()
+    assert not list(out.iterdir())
 
 
 def test_inputs_are_never_written_over(

@@ -237,10 +237,13 @@ def _text(path: Path) -> Iterator[Callable[[str], None]]:
     def write(text: str) -> None:
         # The name of an image may be no Unicode.
         content = text.encode("utf-8", errors="backslashreplace")
-        with writing(path), part.open("ab") as stream:
+        with writing(path), part.open("r+b") as stream:
+            stream.seek(0, os.SEEK_END)
             stream.write(content)
 
     with whole(path) as part:
+        with writing(path):
+            part.touch(exist_ok=False)
         yield write
 
 

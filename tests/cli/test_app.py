@@ -21,6 +21,7 @@ from streamlit.testing.v1 import AppTest
 
 import roilab.cli.app
 from roilab.app.uploads import decode_clip
+from roilab.engine import trusted
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
@@ -324,6 +325,16 @@ def test_without_a_run_it_says_how_to_make_one(open_app: Open, tmp_path: Path) -
         assert "make demo" in app.code[0].value
         assert "roilab train --config-file CONFIG" in app.code[0].value
         assert not app.file_uploader
+
+
+def test_a_page_that_streamlit_is_started_with_allows_trusted_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    arguments = ["app.py", "--runs", str(tmp_path), "--trust", "my_package.heads"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    sound(AppTest.from_file(roilab.cli.app.__file__, default_timeout=LONG).run())
+    assert "my_package.heads" in trusted.settings_file().read_text()
 
 
 def test_a_run_that_cannot_be_loaded_is_told_and_the_other_is_shown(

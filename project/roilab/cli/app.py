@@ -67,8 +67,10 @@ def serve(command: Sequence[str]) -> int:
 def show_app(arguments: Sequence[str]) -> None:
     """Draw the page."""
     from roilab.app.page import show_page  # it imports torch, which takes seconds
+    from roilab.engine import trusted
 
     args, _ = parser_of("app", __doc__).parse_known_args(arguments)
+    trusted.allow(args.trust)  # also of a page that Streamlit itself was started with
     train = f"roilab train --config-file CONFIG train.output_dir={args.runs / 'mine'}"
     show_page(args.runs, args.max_memory, error_with_options, train)
 

@@ -373,6 +373,14 @@ def test_padding_to_squares_is_not_covered(sure_run: Run) -> None:
     assert raised.value.key == "model.backbone.square_pad"
 
 
+def test_preparations_in_a_list_of_the_list_are_as_in_the_list_itself(sure_run: Run) -> None:
+    resize = "{_target_:detectron2.data.transforms.ResizeShortestEdge,short_edge_length:60}"
+    nested = f"{{_target_:detectron2.data.transforms.AugmentationList,augs:[{resize}]}}"
+    predictor = Predictor.from_run(sure_run, [f"dataloader.test.augmentations=[{nested}]"])
+    expected = {"short_edge": 60, "max_size": sys.maxsize}
+    assert exporter._metadata(predictor)["resize"] == expected
+
+
 @pytest.mark.parametrize(
     "augmentations",
     [

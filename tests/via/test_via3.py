@@ -103,6 +103,17 @@ def test_values_of_a_region_name_its_metadata(tmp_path: Path) -> None:
     assert "metadata '1_x'" in problem.message
 
 
+def test_metadata_that_give_one_image_a_value_twice(tmp_path: Path) -> None:
+    data = project()
+    data["metadata"] |= {"f": region([], {"2": "first"}), "g": region([]) | {"av": {"2": ["x"]}}}
+    annotations = load(tmp_path, data)
+    assert annotations.images[0].attributes == {"caption": "first"}
+    assert [problem.message for problem in annotations.problems] == ["the value is a list"]
+    data["metadata"] |= {"g": region([], {"2": "last"}), "h": region([]) | {"av": {"3": "1"}}}
+    attributes = load(tmp_path, data).images[0].attributes
+    assert attributes == {"caption": "last", "state": ("1",)}
+
+
 @pytest.mark.parametrize("times", ["[1.5", {"t": 1}, 5, ["x"]])
 def test_times_that_are_none(tmp_path: Path, times: object) -> None:
     data = project()

@@ -129,7 +129,7 @@ def parse(source: SourceFile, container: records.Container) -> records.Annotatio
             via2_json.read_region(index, *cells, reporter) for index, cells in rows.regions.items()
         )
         size = via2_json.size_of(rows.size)
-        images[key] = via2_json.build_image(key, size, regions, rows.attributes, reporter)
+        images[key] = via2_json.build_image(key, size, regions, [rows.attributes], reporter)
     usable = tuple(filter(None, images.values()))
     return records.Annotations(source.file, container, usable, {}, {}, problems=tuple(problems))
 

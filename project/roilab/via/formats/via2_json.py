@@ -81,19 +81,20 @@ def _read_entry(
     reporter = records.Reporter(problems, file, name.strip() if isinstance(name, str) else "")
     size = size_of(data.get("size"))
     regions = _read_regions(data.get("regions"), reporter)
-    return build_image(key, size, regions, data.get("file_attributes"), reporter)
+    return build_image(key, size, regions, [data.get("file_attributes")], reporter)
 
 
 def build_image(
     key: str,
     size: int | None,
     regions: Iterable[records.Region | None],
-    file_attributes: object,
+    file_attributes: Iterable[object],
     reporter: records.Reporter,
 ) -> records.ImageRecord | None:
     """The record of the reporter's image; None, and a problem, if the image has no name.
 
     Equal regions are warned of: VIA appends what it imports, so that a second import doubles it.
+    Of several values of an attribute, the last that can be read counts.
     """
     if not reporter.image:
         reporter = records.Reporter(reporter.problems, reporter.file, key)
@@ -113,7 +114,9 @@ def build_image(
             message += f", and {len(copies) - 1} more are the same as others"
         remedy = "delete one of the two in VIA: both are taken for objects"
         reporter.report("warning", message, remedy, copies[0].index)
-    attributes = read_values(file_attributes, "file_attributes", reporter)
+    attributes: dict[str, records.Value] = {}
+    for values in file_attributes:
+        attributes |= read_values(values, "file_attributes", reporter)
     return records.ImageRecord(key, reporter.image, size, usable, attributes)
 
 

@@ -142,7 +142,7 @@ class _Project:
     Attributes:
         images, left_out: view id -> the name of its image, and of what is shown instead of one.
         regions: view id -> id, shape and values of the metadata that are regions of its image.
-        attributes: view id -> attribute id -> the value that its image has.
+        attributes: view id -> the values of each of the metadata that its image has.
         names: attribute id -> name.
         dropped: image and reason -> how many metadata are left out.
     """
@@ -151,7 +151,7 @@ class _Project:
     images: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     regions: dict[str, list[tuple[str, object, _Values]]] = field(default_factory=dict)
-    attributes: dict[str, _Values] = field(default_factory=dict)
+    attributes: dict[str, list[_Values]] = field(default_factory=dict)
     region_attributes: dict[str, records.Attribute] = field(default_factory=dict)
     file_attributes: dict[str, records.Attribute] = field(default_factory=dict)
     problems: list[records.Problem] = field(default_factory=list)
@@ -235,7 +235,7 @@ class _Project:
             message = f"the values of annotation '{mid}' are no object: {held!r:.60}"
             self.error(message, "annotate it again in VIA", image)
         elif shape == [] or shape is None:
-            self.attributes.setdefault(vid, {}).update(held)
+            self.attributes.setdefault(vid, []).append(held)
         else:
             self.regions.setdefault(vid, []).append((mid, shape, held))
 
@@ -270,7 +270,7 @@ class _Project:
         for vid, filename in self.images.items():
             reporter = records.Reporter(self.problems, self.file, filename)
             regions = self._read_regions(vid, reporter)
-            attributes = self._named(self.attributes.get(vid, {}))
+            attributes = map(self._named, self.attributes.get(vid, ()))
             images.append(via2_json.build_image(vid, None, regions, attributes, reporter))
         return records.Annotations(
             self.file,

@@ -368,6 +368,17 @@ def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
     assert (len(again.images), severities(again)) == (1, ["note"])
 
 
+def test_a_score_is_no_class() -> None:
+    score = via.Attribute("score", description="[roilab:score]")
+    labelled = source("a", image("1", {"kind": "cat"}))
+    scored = source("b", image("2", {"score": "0.9"}), score=score)
+    assert len(merge_annotations([labelled, scored], "o").images) == 2
+    unclear = image("2", {"score": "0.9", "state": "wet", "mood": "sad"})
+    with pytest.raises(UserError, match="which attribute is the class") as caught:
+        merge_annotations([labelled, source("b", unclear, score=score)], "o")
+    assert caught.value.found == "state ('wet'); mood ('sad')"
+
+
 NAMES = st.sampled_from(["kind", "part", "id"])
 VALUES = st.sampled_from(["", "cat", "nose", "1"])
 # Few names, so that one attribute often has several roles.

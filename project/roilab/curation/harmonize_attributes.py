@@ -134,7 +134,7 @@ def _complete(
     outlines = list(label_rules.outline_regions(file.annotations, kinds))
     regions = {"class": outlines, "keypoint": on_points, "instance": on_points}
     in_use = label_rules.attributes_in_use(regions.get(role, ()))
-    used = file.names.values()
+    used = {*file.names.values(), label_rules.tagged(file.declared).get("score")}
     candidates = {key: values for key, values in in_use.items() if key not in used}
     if candidates:
         remedy = (

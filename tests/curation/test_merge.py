@@ -368,6 +368,17 @@ def test_coco_files_whose_ids_are_alike(tmp_path: Path) -> None:
     assert (len(again.images), severities(again)) == (1, ["note"])
 
 
+def test_an_attribute_of_every_file_with_two_roles() -> None:
+    regions = (
+        via.Region(0, via.Rect(0, 0, 9, 9), {"name": "cat"}),
+        via.Region(1, via.Point(5, 5), {"name": "nose"}),
+    )
+    sources = [source(name, via.ImageRecord(name, name, 1, regions)) for name in "ab"]
+    with pytest.raises(UserError, match="'name' is both the class and the keypoint") as caught:
+        merge_annotations(sources, "o", skeleton=BONES)
+    assert caught.value.file == "a"
+
+
 def test_a_score_is_no_class() -> None:
     score = via.Attribute("score", description="[roilab:score]")
     labelled = source("a", image("1", {"kind": "cat"}))

@@ -59,13 +59,6 @@ def harmonize_attributes(
         for file in files:
             if role not in file.names:
                 _complete(file, role, names[role], first, skeleton)
-    for (role, name), (other, other_name) in combinations(names.items(), 2):
-        if name == other_name:
-            raise UserError(
-                f"the attribute '{name}' is the {role} of one file and the {other} of another",
-                file=", ".join(source.file for source in sources),
-                remedy="rename it in one of the files",
-            )
     for file in files:
         for (role, name), (other, other_name) in combinations(file.names.items(), 2):
             if name == other_name:
@@ -73,9 +66,16 @@ def harmonize_attributes(
                     f"the attribute '{name}' is both the {role} and the {other}",
                     file=file.annotations.file,
                     found=f"one attribute, '{name}'",
-                    expected=f"two, as '{names[role]}' and '{names[other]}' of other files",
+                    expected="an attribute for each role",
                     remedy=f"give the {other} an attribute of its own in VIA",
                 )
+    for (role, name), (other, other_name) in combinations(names.items(), 2):
+        if name == other_name:
+            raise UserError(
+                f"the attribute '{name}' is the {role} of one file and the {other} of another",
+                file=", ".join(source.file for source in sources),
+                remedy="rename it in one of the files",
+            )
     tags = {role for file in files for role in label_rules.tagged(file.declared)}
     return [_renamed(file, names, tags) for file in files]
 

@@ -49,14 +49,10 @@ def _of_cgroups(root: Path) -> Iterator[int]:
         _, controllers, place = line.split(":", 2)
         base = root / "sys/fs/cgroup"
         if controllers == "":
-            limit = "memory.max"
-            usage = "memory.current"
-            prefix = ""
+            limit, usage, prefix = "memory.max", "memory.current", ""
         elif "memory" in controllers.split(","):
-            limit = "memory.limit_in_bytes"
-            usage = "memory.usage_in_bytes"
-            prefix = "total_"
-            base /= "memory"
+            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            prefix, base = "total_", base / "memory"
         else:
             continue
         # The limits of its parents apply, too. In a container, the path may be that of the host.

@@ -116,7 +116,7 @@ def prediction_calls(folder: Path, side: int) -> Works:
     image = sample_image(folder, side, "keypoint")
     model = build_model(model_config("keypoint", [*PLAIN, STRIDE]))
     model.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
-    models = variants(model) | {"fused_block": optimize(copy.deepcopy(model))}
+    models = variants(model) | {"fused_block": optimize(copy.deepcopy(model), PARTS)}
     call, inputs = torch.inference_mode()(nn.Module.__call__), model_inputs(image)
     for name, variant in models.items():
         kernels = name not in ("none", "fused_block")

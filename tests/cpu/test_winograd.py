@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from roilab.cpu import winograd
-from roilab.cpu.optimize import optimize
+from roilab.cpu.optimize import PARTS, optimize
 from roilab.cpu.winograd import WinogradConv2d, WinogradConvolution
 
 DOUBLE = torch.float64
@@ -130,7 +130,7 @@ class TestInAModel:
             nn.ConvTranspose2d(8, 8, 3, padding=1),
         ]
         kinds = [type(module) for module in others]
-        optimize(nn.ModuleList([model, *others]))
+        optimize(nn.ModuleList([model, *others]), PARTS)
         assert {type(layer) for layer in model.layers} == {WinogradConv2d}
         assert all(one is other for one, other in zip(model.listed, model.layers, strict=True))
         assert [type(module) for module in others] == kinds
@@ -142,7 +142,7 @@ class TestInAModel:
         conv = kind(128, 128, 3, padding=1, **then)
         x = random(3, 128, 24, 24, dtype=torch.float32)
         before, state = conv(x), conv.eval().state_dict(keep_vars=True)
-        fast = optimize(conv)
+        fast = optimize(conv, PARTS)
         assert_close(fast(x), before, 2e-5)
         assert not torch.equal(fast(x), before)
         assert not fast.training
@@ -169,7 +169,7 @@ class TestInAModel:
             y = layer(x)
             return y, torch.autograd.grad(y.square().sum(), conv.weight)[0]
 
-        pairs = zip(results(optimize(conv)), results(conv), strict=True)
+        pairs = zip(results(optimize(conv, PARTS)), results(conv), strict=True)
         names = zip(("values", "gradients"), pairs, strict=True)
         assert {name for name, pair in names if not torch.equal(*pair)} == by_winograd
 
@@ -182,4 +182,4 @@ class TestInAModel:
                 half = layer(large)
             return [layer(small), half]
 
-        assert all(map(torch.equal, results(optimize(conv)), results(conv)))
+        assert all(map(torch.equal, results(optimize(conv, PARTS)), results(conv)))

@@ -205,7 +205,7 @@ class TestFast:
             x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
                 expected = block.eval()(x)
-                fused = optimize_for_inference(optimize(block), fast=False)
+                fused = optimize_for_inference(optimize(block, cpu_optimize.PARTS), fast=False)
                 assert type(fused) is FusedBottleneckBlock
                 output = fused(x)
             scale = expected.abs().max()
@@ -216,14 +216,19 @@ class TestFast:
         block = BottleneckBlock(64, 64, bottleneck_channels=32, norm="GN")
         assert type(optimize_for_inference(block, fast=False)) is BottleneckBlock
 
-    def test_one_switch_turns_everything_off(self, tiny_run: Run) -> None:
+    def test_one_switch_turns_everything_off(
+        self, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def rooms(*overrides: str) -> set[str]:
             layers = list(Predictor.from_run(tiny_run, overrides).model.modules())
             decoders = [layer.decode_maps for layer in layers if hasattr(layer, "decode_maps")]
             modules = {part.__module__ for part in [*map(type, layers), *decoders]}
             return {name.rpartition(".")[2] for name in modules if name.startswith("roilab.cpu.")}
 
-        assert rooms() == {"roi_align", "heatmap_argmax", "winograd", "group_norm"}
+        parts = {"roi_align", "heatmap_argmax", "group_norm"}
+        for dtype, also in ((torch.float32, {"winograd"}), (torch.bfloat16, set())):
+            monkeypatch.setattr(cpu_optimize, "dtype_of", lambda *_, dtype=dtype: dtype)
+            assert rooms() == parts | also, f"where {dtype} is fast"
         assert rooms("train.cpu_kernels=False") == set()
         block = BottleneckBlock(64, 64, bottleneck_channels=32)
         plain = optimize_for_inference(block, fast=False, cpu_kernels=False)

@@ -37,7 +37,7 @@ def winograd_conv2d(layer: Any) -> nn.Module | None:
     """3x3 convolutions by Winograd."""
     if type(layer) not in (nn.Conv2d, Conv2d):
         return None
-    is_plain = layer.stride == (1, 1) and layer.dilation == (1, 1) and layer.groups == 1
+    is_plain = layer.stride == layer.dilation == (1, 1) and layer.groups == 1
     is_padded = layer.padding == (1, 1) and layer.padding_mode == "zeros"
     fits = layer.kernel_size == (3, 3) and is_plain and is_padded
     return WinogradConv2d(layer) if fits else None
@@ -64,12 +64,16 @@ def heatmap_windows(layer: nn.Module) -> nn.Module | None:
 PARTS: Sequence[Build] = (winograd_conv2d, group_norm, roi_align, heatmap_windows)
 
 
-def optimize(model: nn.Module, parts: Sequence[Build] = PARTS) -> nn.Module:
+def optimize(model: nn.Module, parts: Sequence[Build] | None = None) -> nn.Module:
     """The model with faster convolutions, GroupNorms, RoI poolers and keypoint decoding.
 
     The new layers share the parameters of the old ones, under the same names. Elsewhere than on the
-    CPU they compute what the old ones do.
+    CPU they compute what the old ones do. On processors with bfloat16 instructions, whose direct
+    convolutions are faster in float32, too, Winograd is no part unless it is named.
     """
+    if parts is None:
+        is_slower = dtype_of("auto", torch.device("cpu")) == torch.bfloat16
+        parts = [part for part in PARTS if part is not winograd_conv2d or not is_slower]
     for part in parts:
         model = replace_layers(model, part)
     return model

@@ -20,7 +20,7 @@ LAYERS = (
     {"cpu"},
     {"evaluation", "curation", "reporting"},
     {"engine"},
-    {"sweep", "inference"},
+    {"sweep", "inference", "suggest"},
     {"export"},
     {"app"},
     {"cli", "__main__"},

@@ -69,6 +69,15 @@ def test_files_may_follow_the_folders_of_images(
     assert first.images == [Path(word) for word in images[1:]]
 
 
+@pytest.mark.parametrize("first", [[], ["--skeleton", "s.json"], ["train.seed=1"]])
+def test_an_override_after_two_options_of_several_is_none_of_their_values(first: list[str]) -> None:
+    several = ["--train", "a.json", "b.json", "--images", "photos"]
+    args = parse("config suggest", ["--output", "o.py", *first, *several, *OVERRIDES])
+    assert args.train == [Path("a.json"), Path("b.json")]
+    assert args.images == [Path("photos")]
+    assert args.overrides == [word for word in [*first, *OVERRIDES] if "=" in word]
+
+
 def test_a_file_that_looks_like_an_override_is_a_file(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.b=1.jpg").touch()
@@ -135,6 +144,8 @@ def test_choices_are_those_of_the_package() -> None:
         ("roilab train --re", {"--resume", "--replay"}),
         ("roilab train --config-file mask_rcnn_R_50_FPN_1", {"mask_rcnn_R_50_FPN_1x"}),
         ("roilab config show small_m", {"small_mask", "small_mask_keypoint"}),
+        ("roilab config suggest --val", {"--val", "--val-images"}),
+        ("roilab config suggest --base small_k", {"small_keypoint"}),
         ("roilab sweep ablations/pooler_s", {"ablations/pooler_stride"}),
         ("roilab data check --class-", {"--class-attribute", "--class-map"}),
         ("roilab export --format torch", {"torchscript"}),

@@ -15,9 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from roilab.engine.load_run import load_run
 from roilab.evaluation import memory_bound
-from roilab.evaluation.memory_bound import MemoryBound, bounded_inference, measure
+from roilab.evaluation.memory_bound import MemoryBound, bounded_inference, measure, resized_size
 from roilab.image_files import header_size
 from roilab.inference import Predictor
 from roilab.inference.sources import expand_inputs
@@ -108,12 +107,11 @@ def test_features_grow_with_the_pixels_as_measured(predictor) -> None:
     assert live.peak <= base + per_pixel * 384 * 640 <= 2 * live.peak
 
 
-def test_what_the_model_sees_is_what_counts(tiny_run) -> None:
+def test_what_the_model_sees_is_what_counts() -> None:
     """Resizing makes the features of a large image those of a small one."""
-    _, model = load_run(tiny_run)
-    bound = MemoryBound(model, [T.ResizeShortestEdge(800, 1333), T.RandomFlip()], HUGE)
-    assert bound._resized(4000, 6000) == (800, 1200)
-    assert MemoryBound(model, [], HUGE)._resized(4000, 6000) == (4000, 6000)
+    resizing = [T.ResizeShortestEdge(800, 1333), T.RandomFlip()]
+    assert resized_size(resizing, 4000, 6000) == (800, 1200)
+    assert resized_size([], 4000, 6000) == (4000, 6000)
 
 
 def test_the_demo_leaves_out_what_does_not_fit_and_goes_on(

@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine.setup import prepare
+from roilab.suggest.draft import Hardware
+from roilab.suggest.suggest import suggest_config
 from roilab.synthetic import FiguresPaths
 
 from .cases import Attempts, Wrong, case, wrong
@@ -86,3 +88,10 @@ def a_split_with_a_missing_image(tmp_path: Path) -> Attempts:
         for number in range(2):
             image(tmp_path / "all" / f"{number}.png", size=SIZE)
         yield begin(*data, folder.replace("DIR", str(tmp_path / "all")))
+
+
+@case("leave out the base: one whose heads fit is chosen")
+def a_base_with_a_head_that_the_data_cannot_train(tmp_path: Path) -> Attempts:
+    file = via_json(tmp_path, [polygon(kind="dog")])
+    for base in ("small_keypoint", None):
+        yield wrong(suggest_config, {"data.train.files": str(file)}, [], Hardware(2, None), base)

@@ -189,6 +189,31 @@ DATA_COMMANDS: dict[str, Command] = {
         *LABELS,
     ),
 }
+_SHOWN = (
+    arg("config CONFIG", "a config file, a run folder, or the name of a config"),
+    arg("--key KEY", "show the part below this key, such as model.roi_heads"),
+    TRUST,
+    arg("rest key=value", "the second config, and overrides", nargs="*"),
+)
+CONFIG_COMMANDS: dict[str, Command] = {
+    "show": ("show a config as it is used", *_SHOWN),
+    "diff": ("compare two configs", *_SHOWN),
+    "suggest": (
+        "write a config that fits your data and this machine",
+        arg("--train FILE ...", "annotation files to train on", required=True),
+        arg(
+            "--images DIR ...",
+            "folders of their images, one for each file, or for all (default: that of each file)",
+            default=[],
+        ),
+        arg("--val FILE ...", "annotation files to evaluate on", default=[]),
+        arg("--val-images DIR ...", "folders of their images (default: --images)", default=[]),
+        arg("--base CONFIG", "build on this config (default: one whose heads the data can train)"),
+        arg("--output OUT", "the config to write, a .py file", required=True),
+        *LABELS,
+        overrides("overrides of the config, which are written into it as they are"),
+    ),
+}
 # In the order in which they are used. Each is a module of `roilab.cli`.
 COMMANDS: dict[str, Command] = {
     "figures": (
@@ -342,12 +367,9 @@ COMMANDS: dict[str, Command] = {
         overrides("overrides of the run's config"),
     ),
     "config": (
-        "show a config as it is used, or compare two configs",
+        "show a config as it is used, compare two, or suggest one for your data",
         arg("command", "show one, or compare two", choices=("show", "diff")),
-        arg("config CONFIG", "a config file, a run folder, or the name of a config"),
-        arg("--key KEY", "show the part below this key, such as model.roi_heads"),
-        TRUST,
-        arg("rest key=value", "the second config, and overrides", nargs="*"),
+        *_SHOWN,
     ),
     "doctor": (
         "check the installation, or verify a run folder",
@@ -361,6 +383,7 @@ COMMANDS: dict[str, Command] = {
     ),
 }
 _PARTS: dict[str, Command] = {
+    "config suggest": CONFIG_COMMANDS["suggest"],
     **{f"data {name}": part for name, part in DATA_COMMANDS.items()},
     "sweep report": ("", arg("folder DIR", "the folder of the sweep"), TRUST),
 }

@@ -1,14 +1,16 @@
-"""Show a config as it is used, or compare two configs.
+"""Show a config as it is used, compare two configs, or suggest one for a data set.
 
     roilab config show configs/figures_mask.py
     roilab config show configs/figures_mask.py --key model.roi_heads pooler.op=roi_pool
     roilab config diff configs/figures_mask.py pooler.op=roi_pool train.seed=1
     roilab config diff configs/figures_mask.py configs/figures_keypoint.py
     roilab config diff outputs/first outputs/second
+    roilab config suggest --train train.json --images photos --output my_config.py
 
 A config is a file, the name of a config of RoILab, or a run folder, which has a config.yaml. `diff`
 compares the first config with the second, or with itself, after the overrides. The exit status is
-that of diff(1): 0 where they are equal and 1 where they differ.
+that of diff(1): 0 where they are equal and 1 where they differ. `roilab config suggest --help`
+lists the arguments of `suggest`.
 """
 
 from pathlib import Path
@@ -24,10 +26,16 @@ from roilab.engine.config_keys import nearest_keys
 from roilab.errors import UserError
 
 USAGE = """%(prog)s show CONFIG [--key KEY] [key=value ...]
-       %(prog)s diff CONFIG [CONFIG] [key=value ...]"""
+       %(prog)s diff CONFIG [CONFIG] [key=value ...]
+       %(prog)s suggest --train FILE ... [--images DIR ...] [--val FILE ...] [--val-images DIR ...]
+                [--base CONFIG] --output OUT [key=value ...]"""
 
 
 def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["suggest"]:
+        from roilab.cli import config_suggest  # not needed to show a config
+
+        return config_suggest.main(arguments[1:])
     parser = parser_of("config", __doc__)
     parser.usage = USAGE
     args = parser.parse_args(arguments)

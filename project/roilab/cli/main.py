@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, NoReturn
 
 import roilab
-from roilab.cli.arguments import COMMANDS, DATA_COMMANDS, listing
+from roilab.cli.arguments import COMMANDS, CONFIG_COMMANDS, DATA_COMMANDS, listing
 from roilab.cli.console import exit_with, set_up
-from roilab.cli.parser import Parser
+from roilab.cli.parser import Argument, Parser
 from roilab.files import config_folder
 
 
@@ -60,16 +60,22 @@ def complete() -> None:
     commands = parser.add_subparsers()
     for name, (text, *arguments) in COMMANDS.items():
         command = commands.add_parser(name, help=text)
-        if name == "data":
+        subcommands = {"data": DATA_COMMANDS, "config": CONFIG_COMMANDS}.get(name)
+        if subcommands is not None:
             parts = command.add_subparsers()
-            for part, (part_text, *part_arguments) in DATA_COMMANDS.items():
-                parts.add_parser(part, help=part_text).add_all(part_arguments)
+            for part, (part_text, *part_arguments) in subcommands.items():
+                _add_with_names(parts.add_parser(part, help=part_text), part_arguments)
         else:
-            command.add_all(arguments)
-        for action in command._actions:
-            if action.metavar == "CONFIG":
-                action.completer = config_names  # type: ignore[attr-defined]
+            _add_with_names(command, arguments)
     argcomplete.autocomplete(parser)
+
+
+def _add_with_names(command: Parser, arguments: Sequence[Argument]) -> None:
+    """Add the arguments of a command, with the names of configs as their completions."""
+    command.add_all(arguments)
+    for action in command._actions:
+        if action.metavar == "CONFIG":
+            action.completer = config_names  # type: ignore[attr-defined]
 
 
 def config_names(prefix: str, **_: Any) -> Iterator[str]:

@@ -110,6 +110,7 @@ class Parser(argparse.ArgumentParser):
     def _in_order(self, words: Sequence[str]) -> list[str]:
         """The words, with those that are no values of an option of several moved before it."""
         ordered: list[str] = []
+        start = 0  # of the options of several, with their values, that end `ordered`
         rest = list(words)
         while rest and rest[0] != "--":
             word = rest.pop(0)
@@ -117,12 +118,15 @@ class Parser(argparse.ArgumentParser):
             action = self._option_string_actions[names[0]] if len(names) == 1 else None
             if action is None or action.nargs != "+":
                 ordered.append(word)
+                start = len(ordered)
                 continue
             values = list(itertools.takewhile(lambda value: not value.startswith("-"), rest))
             del rest[: len(values)]
             # An option has a value, even a wrong one.
             own = [value for value in values if _fits(action, value)] or values
-            ordered += [*(value for value in values if value not in own), word, *own]
+            others = [value for value in values if value not in own]
+            ordered[start:] = [*others, *ordered[start:], word, *own]
+            start += len(others)
         return [*ordered, *rest]
 
 

@@ -49,6 +49,18 @@ def upstream(path: str) -> DictConfig:
     return LazyConfig.load(str(configs / path))
 
 
+def base_config(name: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """A config of RoILab by name, or a file, with overrides: what a config in any folder builds on.
+
+        _base = base_config("small_mask")
+        data, dataloader, evaluation = _base.data, _base.dataloader, _base.evaluation
+
+    Raises:
+        UserError: there is no such config, or an override does not fit it.
+    """
+    return override(_read_training_config(find_config(name)), overrides)
+
+
 def find_config(name: str | Path) -> str:
     """The path of a config file, or of a config that is installed with RoILab, from its name.
 

@@ -81,7 +81,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
     if has_head(cfg.model.roi_heads, "mask"):
         require_outlines(val_set)
     fit_limits(cfg, val_set)
-    model = _build_without_memory(cfg)
+    model = build_without_memory(cfg)
     check_geometry(model)
     if not training or train_set is None:
         return Setup(cfg, None, val_set)
@@ -109,7 +109,7 @@ def _warn_of_narrow_range(train: DetectionDataset) -> None:
         log.warning("%s; %s", narrow.message, narrow.remedy)
 
 
-def _build_without_memory(cfg: DictConfig) -> Any:
+def build_without_memory(cfg: DictConfig) -> Any:
     """The model of a config on the meta device, or where it cannot be built there, on the CPU."""
     try:
         with torch.device("meta"):

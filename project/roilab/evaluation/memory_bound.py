@@ -39,6 +39,17 @@ _SMALLER = "smaller images; dataloader.test.augmentations can make them smaller"
 _FEWER = "smaller images; or fewer masks: model.roi_heads.box_predictor.test_score_thresh=0.5"
 
 
+def resized_size(augmentations: Sequence[Any], height: int, width: int) -> tuple[int, int]:
+    """The height and width of an image after Detectron2's augmentations, which get no pixels."""
+    for augmentation in augmentations:
+        image = np.broadcast_to(np.uint8(0), (height, width, 3))
+        with contextlib.suppress(TypeError):  # it takes more than the image
+            transform = augmentation.get_transform(image)
+            if isinstance(transform, T.ResizeTransform):
+                height, width = transform.new_h, transform.new_w
+    return height, width
+
+
 class MemoryBound:
     """A bound of the memory that a model needs for images, compared with a limit.
 
@@ -59,7 +70,7 @@ class MemoryBound:
         pixels = width * height
         what = f"{width} x {height} pixels"
         decoding = _DECODING * pixels
-        seen_height, seen_width = self._resized(height, width)
+        seen_height, seen_width = resized_size(self.augmentations, height, width)
         self.check_batch(
             seen_height, seen_width, 1, what, beside=_PREPARING * pixels, least=decoding
         )
@@ -118,16 +129,6 @@ class MemoryBound:
                 expected=f"at most {gigabytes(bound[0])}, which {bound[1]}",
                 remedy=f"{advice}; to try it all the same: {argument('max_memory', size)}",
             )
-
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
-        """The height and width of an image after the augmentations, which get no pixels."""
-        for augmentation in self.augmentations:
-            image = np.broadcast_to(np.uint8(0), (height, width, 3))
-            with contextlib.suppress(TypeError):  # it takes more than the image
-                transform = augmentation.get_transform(image)
-                if isinstance(transform, T.ResizeTransform):
-                    height, width = transform.new_h, transform.new_w
-        return height, width
 
 
 class _Live(TorchDispatchMode):

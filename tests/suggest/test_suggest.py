@@ -1,0 +1,297 @@
+"""roilab config suggest: what it suggests for data sets of all kinds, and that it trains."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+from tests.engine.running import rectangle, write_via
+
+from roilab.cli.config import main
+from roilab.engine import config
+from roilab.engine.build_data import has_head, tasks_of
+from roilab.engine.overrides import write
+from roilab.engine.setup import prepare
+from roilab.engine.train import train
+from roilab.errors import UserError
+from roilab.suggest.config_file import config_text
+from roilab.suggest.draft import Hardware
+from roilab.suggest.suggest import Suggestion, suggest_config
+from roilab.synthetic import FiguresPaths
+
+CPU, GPU = Hardware(2, None), Hardware(16, 24 * 10**9)
+# A narrow model: no test depends on what it learns.
+NARROW = (
+    "train.max_iter=2",
+    "train.device=cpu",
+    "train.output_dir=run",
+    "dataloader.train.num_workers=0",
+    "dataloader.test.num_workers=0",
+    "model.roi_heads.batch_size_per_image=8",
+    "model.roi_heads.box_head.fc_dims=[16]",
+    "model.roi_heads.box_predictor.input_shape.channels=16",
+    "model.proposal_generator.post_nms_topk=[20,10]",
+)
+
+
+def triangle(x: float, y: float, width: float, height: float, **attributes: str) -> dict[str, Any]:
+    """An outline that is no rectangle."""
+    region = rectangle(0, 0, 1, 1, **attributes)
+    region["shape_attributes"] |= {
+        "all_points_x": [x, x + width, x],
+        "all_points_y": [y, y, y + height],
+    }
+    return region
+
+
+def point(x: float, y: float, **attributes: str) -> dict[str, Any]:
+    shape = {"name": "point", "cx": x, "cy": y}
+    return {"shape_attributes": shape, "region_attributes": attributes}
+
+
+def via_set(
+    folder: Path, *images: list[dict[str, Any]], size: tuple[int, int] = (96, 80)
+) -> dict[str, str]:
+    """Where a data set of such images is, as keys of a config."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(len(images)):
+        Image.new("RGB", size, (number % 256, 90, 160)).save(folder / f"{number}.png")
+    file = write_via(
+        folder / "via.json", {f"{number}.png": regions for number, regions in enumerate(images)}
+    )
+    return {"data.train.files": str(file), "data.train.images": str(folder)}
+
+
+def written(suggestion: Suggestion, folder: Path) -> Path:
+    file = folder / "suggested.py"
+    file.write_text(config_text(suggestion.draft, "A title", ["A remark"]), encoding="utf-8")
+    return file
+
+
+def reasons(suggestion: Suggestion) -> str:
+    return "\n".join(part.reason for part in suggestion.draft.parts)
+
+
+def persons(figures: FiguresPaths, folder: Path, keep: tuple[str, ...]) -> Path:
+    """The training set of the sample set with some shapes of its persons alone."""
+    data = json.loads(figures.train.read_text(encoding="utf-8"))
+    for entry in data["_via_img_metadata"].values():
+        entry["regions"] = [
+            region
+            for region in entry["regions"]
+            if region["shape_attributes"]["name"] in keep
+            and region["region_attributes"].get("class") != "car"
+        ]
+    shutil.copytree(figures.train.parent, folder)
+    file = folder / figures.train.name
+    file.write_text(json.dumps(data), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("shapes", "tasks"),
+    [
+        (("polygon",), ["bbox", "segm"]),
+        (("point",), ["bbox", "keypoints"]),
+        (("polygon", "point"), ["bbox", "segm", "keypoints"]),
+    ],
+)
+def test_it_trains_as_it_is_written(
+    shapes: tuple[str, ...],
+    tasks: list[str],
+    figures: FiguresPaths,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    persons(figures, tmp_path / "photos", shapes)
+    monkeypatch.chdir(tmp_path)
+    options = ["--train", f"photos/{figures.train.name}", "--images", "photos"]
+    more = [] if "point" not in shapes or "polygon" in shapes else ["--default-class", "person"]
+    assert main(["suggest", *options, *more, "--output", "mine.py"]) == 0
+    assert main(["show", "mine.py", "--key", "train.max_iter"]) == 0
+    setup = prepare(config.load_config("mine.py", NARROW))
+    assert tasks_of(setup.cfg.model.roi_heads) == tasks
+    train(setup)
+    assert (tmp_path / "run" / "model_final.pth").is_file()
+
+
+def test_it_trains_boxes_alone(tmp_path: Path) -> None:
+    """Rectangles would teach a mask head no more than the boxes."""
+    regions = [rectangle(10, 10, 30, 40, kind="window")]
+    suggestion = suggest_config(via_set(tmp_path, regions, regions), [], CPU)
+    assert "no masks, since all outlines (of 2 objects) are rectangles" in reasons(suggestion)
+    file = written(suggestion, tmp_path)
+    setup = prepare(config.load_config(file, [*NARROW, f"train.output_dir={tmp_path / 'run'}"]))
+    assert tasks_of(setup.cfg.model.roi_heads) == ["bbox"]
+    train(setup)
+    on_gpu = suggest_config(via_set(tmp_path, regions, regions), [], GPU).draft.cfg
+    assert not has_head(on_gpu.model.roi_heads, "mask")
+    assert "roi_heads.mask_head.*" in on_gpu.weights.coco.may_differ
+
+
+def dogs(folder: Path, count: int = 3, **more: Any) -> dict[str, str]:
+    regions = [triangle(10, 10, 40, 50, kind="dog"), triangle(50, 5, 33, 36, kind="dog")]
+    return via_set(folder, *[regions] * count, **more)
+
+
+@pytest.mark.parametrize("hardware", [CPU, GPU])
+def test_the_file_is_the_draft_and_says_why(hardware: Hardware, tmp_path: Path) -> None:
+    suggestion = suggest_config(dogs(tmp_path), ["train.seed=3", "pooler.op=roi_pool"], hardware)
+    file = written(suggestion, tmp_path)
+    expected = config.to_plain_data(suggestion.draft.cfg)
+    assert config.to_plain_data(config.load_config(file)) == expected
+    assert expected["train"]["seed"] == 3
+    assert {pooler["op"] for pooler in poolers(expected)} == {"roi_pool"}
+    lines = file.read_text(encoding="utf-8").partition("_asked = [")[2].splitlines()
+    assert max(map(len, lines)) <= 100
+    # No line repeats what the base has.
+    base = config.to_plain_data(config.load_config(config.find_config(suggestion.draft.base)))
+    for part in suggestion.draft.parts:
+        for key, value in part.values.items():
+            before = OmegaConf.select(OmegaConf.create(base), key)
+            assert before != value, key
+
+
+def poolers(cfg: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node for name, node in cfg["model"]["roi_heads"].items() if name.endswith("_pooler")]
+
+
+def test_what_the_user_asks_for_wins(tmp_path: Path) -> None:
+    asked = {
+        "train.max_iter": 7,
+        "dataloader.train.total_batch_size": 3,
+        "dataloader.test.augmentations.0.max_size": 300,
+        "model.proposal_generator.anchor_generator.sizes": [[8], [16], [32], [64]],
+        "train.eval_period": 4,
+        "data.val.files": str(tmp_path / "other" / "via.json"),
+        "data.val.images": str(tmp_path / "other"),
+    }
+    dogs(tmp_path / "other", 1)
+    texts = [write(key, value) for key, value in asked.items()]
+    suggestion = suggest_config(dogs(tmp_path), texts, CPU)
+    cfg = config.load_config(written(suggestion, tmp_path))
+    for key, value in asked.items():
+        assert OmegaConf.select(cfg, key) == value
+    assert suggestion.val is not None
+    assert len(suggestion.val) == 1
+    for topic in ("Batch", "Iterations", "Evaluation", "Image size", "Anchors"):
+        assert f"{topic}: as you asked" in reasons(suggestion)
+    # What follows from it follows.
+    assert cfg.train.checkpoint_period == 1
+    again = config.load_config(tmp_path / "suggested.py", ["train.max_iter=9"])
+    assert again.train.max_iter == 9
+
+
+NAMES = ("a\n'b", 'say "hi"', '"""', "back\\slash", "${data.seed}", "null", "# é")
+
+
+def test_names_of_any_kind(tmp_path: Path) -> None:
+    regions = [triangle(10, 10, 40, 50, kind=name) for name in NAMES]
+    places = via_set(tmp_path / 'my "photos" [1], é', regions)
+    rename = write("data.rules.class_map", {name: f"{name} x" for name in NAMES[1:]})
+    suggestion = suggest_config(places, [rename], CPU)
+    text = config_text(suggestion.draft, "For " + " ".join(NAMES), [f"Of {name}" for name in NAMES])
+    path = tmp_path / "suggested.py"
+    path.write_text(text, encoding="utf-8")
+    setup = prepare(config.load_config(path))
+    assert set(setup.val.classes) == {NAMES[0], *(f"{name} x" for name in NAMES[1:])}
+
+
+def test_a_large_model_for_a_gpu(tmp_path: Path) -> None:
+    cfg = suggest_config(dogs(tmp_path), [], GPU).draft.cfg
+    assert cfg.model.backbone.bottom_up.stages.depth == 50
+    assert cfg.train.init_checkpoint == "coco"
+    assert cfg.dataloader.train.total_batch_size == 4
+    small = suggest_config(dogs(tmp_path), [], Hardware(16, 6 * 10**9)).draft.cfg
+    assert small.dataloader.train.total_batch_size == 1
+    on_cpu = suggest_config(dogs(tmp_path), ["train.device=cpu"], GPU).draft
+    assert on_cpu.base == "small_mask"
+
+
+def test_images_are_enlarged_for_small_objects_within_their_own_size(tmp_path: Path) -> None:
+    """In images of 1024 pixels, objects of 48, 24 and 200 pixels; the base halves the images."""
+    for number, (side, expected) in enumerate([(48, 672), (24, 768), (200, 512)]):
+        regions = [triangle(9, 9, side, side, kind="dog")]
+        places = via_set(tmp_path / str(number), regions, regions, size=(1024, 700))
+        cfg = suggest_config(places, [], CPU).draft.cfg
+        assert cfg.dataloader.test.augmentations[0].max_size == expected
+        assert cfg.dataloader.train.augmentations[0].target_width == expected
+    places = via_set(tmp_path / "own", [triangle(9, 9, 90, 90, kind="dog")], size=(256, 200))
+    cfg = suggest_config(places, [], CPU).draft.cfg
+    assert cfg.dataloader.test.augmentations[0].max_size == 256
+
+
+def test_tiny_objects_get_a_finer_level(tmp_path: Path) -> None:
+    tiny = [triangle(9 + 30 * n, 9 + 21 * n, 14, 14, kind="dog") for n in range(16)]
+    suggestion = suggest_config(via_set(tmp_path, *[tiny] * 4, size=(512, 400)), [], CPU)
+    cfg = config.load_config(written(suggestion, tmp_path))
+    assert cfg.model.proposal_generator.in_features[0] == "p2"
+    assert prepare(cfg)
+    assert suggestion.anchors is not None
+    assert suggestion.anchors.best.bound.at_50 > 0.3
+
+
+def test_one_box_keeps_the_anchors(tmp_path: Path) -> None:
+    places = via_set(tmp_path, [triangle(10, 10, 40, 50, kind="dog")])
+    suggestion = suggest_config(places, [], CPU)
+    assert "1 box of 1 image are too few to fit others" in reasons(suggestion)
+    assert prepare(config.load_config(written(suggestion, tmp_path)))
+
+
+def test_points_without_a_skeleton_are_counted(tmp_path: Path) -> None:
+    regions = [triangle(10, 10, 40, 50, kind="dog"), point(12, 12, part="tip")]
+    said = reasons(suggest_config(via_set(tmp_path, regions), [], CPU))
+    assert "no keypoints, since 1 point has no skeleton" in said
+
+
+def test_images_without_keypoints_stay_where_other_classes_have_none(figures: FiguresPaths) -> None:
+    places = {
+        "data.train.files": str(figures.train),
+        "data.train.images": str(figures.train.parent),
+    }
+    cfg = suggest_config(places, [], GPU).draft.cfg
+    assert has_head(cfg.model.roi_heads, "keypoint")
+    assert cfg.data.train.min_keypoints == 0
+
+
+def error_of(output: Path, *arguments: object) -> str:
+    """The error of the command, which leaves nothing behind."""
+    before = set(output.parent.parent.rglob("*"))
+    with pytest.raises(UserError) as error:
+        main(["suggest", "--output", str(output), *map(str, arguments)])
+    assert set(output.parent.parent.rglob("*")) == before
+    return str(error.value)
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    photos, lonely, output = tmp_path / "photos", tmp_path / "lonely", tmp_path / "out" / "mine.py"
+    file = dogs(photos)["data.train.files"]
+    data = ["--train", file, "--images", photos]
+    assert "cannot be read" in error_of(output, "--train", "missing.json")
+    assert "does not exist" in error_of(output, "--train", file, "--images", "missing")
+    assert "train.max_iter" in error_of(output, *data, "train.maxiter=7")
+    assert "does not exist" in error_of(output, *data, "--base", "no_config")
+    assert "has a keypoint head" in error_of(output, *data, "--base", "small_keypoint")
+    assert "does not fit" in error_of(output, *data, "model.roi_heads.num_classes=7")
+    assert "ends with .py" in error_of(output.with_suffix(".yaml"), *data)
+    empty = via_set(tmp_path / "empty", [])["data.train.files"]
+    assert "no image is left" in error_of(output, "--train", empty)
+    lonely.mkdir()
+    shutil.copy(file, lonely / "via.json")
+    val = ["--val", lonely / "via.json", "--val-images", lonely]
+    assert "3 of 3 annotated images cannot be used" in error_of(output, *data, *val)
+
+
+def test_an_unreadable_image_and_a_file_that_is_there(tmp_path: Path) -> None:
+    photos, output = tmp_path / "photos", tmp_path / "out" / "mine.py"
+    data = ["--train", dogs(photos)["data.train.files"]]
+    (photos / "0.png").write_bytes(b"no image")
+    assert "1 of 3 annotated images cannot be used" in error_of(output, *data)
+    for number, skip in enumerate(("data.missing_images=skip", "data.train.missing_images=skip")):
+        path = output.with_name(f"{number}.py")
+        assert main(["suggest", *data, skip, "--output", str(path)]) == 0
+        assert prepare(config.load_config(path))
+        assert "written over" in error_of(path, *data, skip)

@@ -114,12 +114,6 @@ def test_anchors_are_no_smaller_than_two_strides_of_their_level() -> None:
     assert all(size >= 2 * stride for (size,), stride in zip(fit.best.sizes, STRIDES, strict=True))
 
 
-def test_ratios_stay_where_all_boxes_have_one() -> None:
-    fit = fit_anchors(images_of([(180, 180), (210, 210)], 40), SIZES, RATIOS, STRIDES, generator)
-    assert fit.best is fit.fitted
-    assert fit.best.ratios == RATIOS
-
-
 def test_the_defaults_stay_where_boxes_are_like_them() -> None:
     sides = [(size, size) for (size,) in SIZES]
     fit = fit_anchors(images_of(sides, 40), SIZES, RATIOS, STRIDES, generator)

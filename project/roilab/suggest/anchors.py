@@ -176,8 +176,7 @@ class _Fit:
         """Sizes and ratios in the place of a config's; arguments as for `fit_anchors`."""
         width, height = _sides(images)
         if self.ratios:
-            centres = [round(value, 2) for value in kmeans_in_log(height / width, len(ratios))]
-            ratios = centres if len(set(centres)) == len(ratios) else ratios
+            ratios = [round(value, 2) for value in kmeans_in_log(height / width, len(ratios))]
         if self.least is not None:
             of_level = len(sizes[0])
             rest = iter(kmeans_in_log(np.sqrt(width * height), len(sizes) * of_level))

@@ -44,15 +44,22 @@ def boxes_in_images(cfg: DictConfig, dataset: DetectionDataset, divisor: int) ->
     Args:
         divisor: of the sides of a padded image.
     """
-    key = "dataloader.test.augmentations"
-    resizing = [config.build(node, key) for node in cfg.dataloader.test.augmentations]
     images = []
-    for record in dataset.records[:: math.ceil(len(dataset) / _LOOKED_AT)]:
-        height, width = resized_size(resizing, record["height"], record["width"])
+    for record, (height, width) in _resized(cfg, dataset):
         scale = np.array([width / record["width"], height / record["height"]] * 2)
         padded = (math.ceil(side / divisor) * divisor for side in (height, width))
         images.append(BoxesInImage(boxes_of(record) * scale, *padded))
     return images
+
+
+def _resized(
+    cfg: DictConfig, dataset: DetectionDataset
+) -> list[tuple[dict[str, Any], tuple[int, int]]]:
+    """Records of at most 1,000 images with the height and width that the evaluation gives them."""
+    nodes = cfg.dataloader.test.augmentations
+    resizing = [config.build(node, "dataloader.test.augmentations") for node in nodes]
+    records = dataset.records[:: math.ceil(len(dataset) / _LOOKED_AT)]
+    return [(r, resized_size(resizing, r["height"], r["width"])) for r in records]
 
 
 def sides_of(images: list[BoxesInImage]) -> Array:
@@ -70,8 +77,9 @@ def set_image_size(draft: Draft, train: DetectionDataset, backbone: Any) -> None
     """
     cfg = draft.cfg
     resizing = _resizing(cfg)
-    own = float(np.median([max(record["height"], record["width"]) for record in train.records]))
-    size = float(np.median([max(_size(cfg, record)) for record in train.records]))
+    resized = _resized(cfg, train)
+    own = float(np.median([max(record["height"], record["width"]) for record, _ in resized]))
+    size = float(np.median([max(sides) for _, sides in resized]))
     images = boxes_in_images(cfg, train, divisor_of(backbone))
     smallest = float(np.percentile(sides_of(images), _SMALLEST))
     objects = f"the smallest usual objects ({_SMALLEST}th percentile)"
@@ -101,12 +109,6 @@ def set_image_size(draft: Draft, train: DetectionDataset, backbone: Any) -> None
     of_images = f"the images have {own:.0f}"
     reason = f"{target:.0f} pixels on the longer side ({of_images}); {there}{before}"
     draft.add("Image size", reason, {} if factor == 1 else _scaled(resizing, factor))
-
-
-def _size(cfg: DictConfig, record: Mapping[str, Any]) -> tuple[int, int]:
-    key = "dataloader.test.augmentations"
-    resizing = [config.build(node, key) for node in cfg.dataloader.test.augmentations]
-    return resized_size(resizing, record["height"], record["width"])
 
 
 def _resizing(cfg: DictConfig) -> dict[str, Any]:

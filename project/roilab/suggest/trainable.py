@@ -76,13 +76,17 @@ def objects_of(dataset: DetectionDataset) -> Iterator[dict[str, Any]]:
 
 
 def boxes_of(record: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """The boxes of an image within it, without crowds: N x 4, (x0, y0, x1, y1) in pixels."""
+    """The boxes of an image within it, without crowds: N x 4, (x0, y0, x1, y1) in pixels.
+
+    Those without extent, from which nothing is learnt, are left out.
+    """
     objects = [anno for anno in record["annotations"] if not anno.get("iscrowd", 0)]
     boxes = np.array(
         [BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYXY_ABS) for anno in objects],
         dtype=float,
     ).reshape(-1, 4)
-    return boxes.clip(0, [record["width"], record["height"]] * 2)
+    boxes = boxes.clip(0, [record["width"], record["height"]] * 2)
+    return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
 
 
 def count_points(files: Sequence[str], rules: via.LabelRules) -> tuple[int, Skeleton | None]:

@@ -11,6 +11,8 @@ Your own data, on the command line:
     data.skeleton=coco_person                            # or a JSON file that declares yours
     data.strict=True                                     # stop at an error in a file
     data.missing_images=skip                             # leave out missing and broken images
+    dataloader.train.repeat_threshold=0.1                # draw images of a class that is in fewer
+                                                         # than a tenth of them more often (LVIS)
 Names with spaces or brackets need quotes for the shell only: "data.train.files=via (10).json"; see
 docs/overrides.md.
 For a data set in Detectron2's DatasetCatalog, see datasets/README.md.
@@ -32,6 +34,7 @@ data = dict(
     classes=None,
     num_classes=None,
     num_keypoints=None,
+    class_weights=None,  # with train.class_balance
     # How VIA's attributes become classes and keypoints. None: inferred where it is unambiguous.
     rules=L(LabelRules)(
         class_attribute=None,

@@ -32,6 +32,10 @@ train = dict(
     # for each image by its number, and losses are means over the whole batch. Not with layers that
     # mix images: BN (SyncBN works on GPUs), dropout, PointRend's head.
     process_invariant=False,
+    # Let an instance weigh the more in the classification loss of the box head, the fewer its class
+    # has: the beta of "Class-Balanced Loss" (arXiv 1901.05555), such as 0.999. The weights,
+    # data.class_weights, follow from the training set. None: all weigh the same.
+    class_balance=None,
     # Keep model_best.pth by a metric of the evaluation: segm/AP, keypoints/AP50, bbox/AP-person,
     # ema/bbox/AP, or val_total_loss. None: no.
     best=None,

@@ -160,6 +160,17 @@ def a_norm_of_each_process(training: Training, tmp_path: Path) -> Attempts:
     yield from with_remedy(begin, "model.backbone.norm=BN", "train.process_invariant=True")
 
 
+@case("train.class_balance=null")
+def a_loss_without_weights_for_classes(training: Training, tmp_path: Path) -> Attempts:
+    more = ("train.class_balance=0.9", "model.roi_heads.box_predictor.use_sigmoid_ce=True")
+    yield from with_remedy(partial(wrong, training.setup, tmp_path), *more)
+
+
+@case("data.class_weights=null")
+def weights_of_classes_that_are_not_balanced(training: Training, tmp_path: Path) -> Attempts:
+    yield from with_remedy(partial(wrong, training.setup, tmp_path), "data.class_weights=[2]")
+
+
 @case("dataloader.{}.image_format={}")
 def images_in_another_order_of_channels(training: Training, tmp_path: Path) -> Attempts:
     begin = partial(wrong, training.setup, tmp_path)

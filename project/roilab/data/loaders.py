@@ -14,6 +14,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
+from roilab.data.class_balance import repeat_factors
 from roilab.data.dataset import DetectionDataset
 from roilab.data.sampling import AUGMENTATION, BatchSampler, seeded
 from roilab.data.workers import leave_signals, signals_blocked, worker_count
@@ -148,6 +149,7 @@ def train_loader(
     num_workers: int = 4,
     aspect_ratio_grouping: bool = True,
     recompute_boxes: bool = False,
+    repeat_threshold: float | None = None,
 ) -> DataLoader[Batch]:
     """An endless stream of shuffled, augmented batches, the same for any number of workers.
 
@@ -162,6 +164,8 @@ def train_loader(
         seed: of the order of the images and of their augmentations.
         first: the number of the batch to begin with, from 0.
         num_workers: processes that load images, as far as there are cores for them.
+        repeat_threshold: draw the images of classes that fewer than this share of the images have
+            more often, see `repeat_factors`. None: a pass over the data draws each image once.
 
     Raises:
         UserError: the model needs masks that the data set does not have, or a batch cannot be
@@ -181,6 +185,7 @@ def train_loader(
         total_batch_size,
         seed=seed,
         wide=wide if aspect_ratio_grouping else None,
+        repeats=None if repeat_threshold is None else repeat_factors(dataset, repeat_threshold),
         first=first,
         rank=comm.get_rank(),
         processes=processes,

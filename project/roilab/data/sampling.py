@@ -9,8 +9,10 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 # What numbers are drawn for: the second number that a generator is seeded with, after the run's.
@@ -49,14 +51,16 @@ class BatchSampler:
     """Endless batches of `(position, index)`, the part of one process.
 
     The images are shuffled anew for each pass over the data; with `wide`, a batch holds only wide
-    or only tall ones, which pads less. All processes agree on the batch of all and take a slice
-    each, so that their number does not change what a batch holds.
+    or only tall ones, which pads less. With `repeats`, a pass has an image as often as that says,
+    a fraction being the chance of one time more. All processes agree on the batch of all and take
+    a slice each, so that their number does not change what a batch holds.
 
     Args:
         count: images in the data set.
         size: images a batch, over all processes.
         seed: of the order.
         wide: of each image, whether it is wider than tall; None: not distinguished.
+        repeats: of each image, how often a pass has it, on average; None: once.
         first: the number of the batch to begin with, from 0.
         rank, processes: which slice of each batch; `size` is a multiple of `processes`.
     """
@@ -68,6 +72,7 @@ class BatchSampler:
         *,
         seed: int,
         wide: Sequence[bool] | None = None,
+        repeats: Sequence[float] | None = None,
         first: int = 0,
         rank: int = 0,
         processes: int = 1,
@@ -76,6 +81,7 @@ class BatchSampler:
         self.size = size
         self.seed = seed
         self.wide = [False] * count if wide is None else list(wide)
+        self.repeats = None if repeats is None else np.array(repeats)
         self.first = first
         self.slice = slice(rank * size // processes, (rank + 1) * size // processes)
 
@@ -97,4 +103,13 @@ class BatchSampler:
         """Indices of the images without end, shuffled anew for each pass over the data."""
         for turn in itertools.count():
             generator = np.random.default_rng([self.seed, turn])
-            yield from map(int, generator.permutation(self.count))
+            indices = np.arange(self.count)
+            if self.repeats is not None:
+                indices = np.repeat(indices, _rounded(self.repeats, generator))
+            yield from map(int, generator.permutation(indices))
+
+
+def _rounded(numbers: npt.NDArray[np.float64], generator: np.random.Generator) -> Any:
+    """Whole numbers: up with the chance of the fraction, else down."""
+    down = np.floor(numbers)
+    return (down + (generator.random(len(numbers)) < numbers - down)).astype(int)

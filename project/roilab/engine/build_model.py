@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from detectron2.layers import NaiveSyncBatchNorm
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from omegaconf import DictConfig
 from torch import nn
 from torch._functorch import config as functorch
@@ -16,8 +17,10 @@ from roilab.cpu.optimize import optimize, replace_layers
 from roilab.device import device_of
 from roilab.engine import config
 from roilab.engine.checkpoint import Checkpointer, InitialWeights
+from roilab.engine.config_keys import full_name, target_of
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
 from roilab.errors import UserError
+from roilab.modeling.box_predictor import WeightedBoxPredictor
 from roilab.text import counted
 
 log = logging.getLogger(__name__)
@@ -26,14 +29,17 @@ log = logging.getLogger(__name__)
 def build_model(cfg: DictConfig, *, training: bool = False) -> nn.Module:
     """The model of a config on its device, freshly initialised, frozen as `train.freeze` says.
 
-    For a training it has the parts that `train.process_invariant` asks for.
+    For a training it has the parts that `train.process_invariant` and `data.class_weights` ask for.
 
     Raises:
-        UserError: a node cannot be built, or `train.process_invariant` refuses it.
+        UserError: a node cannot be built, or one of these keys refuses it.
     """
     device = device_of(cfg.train.device)
     invariant = training and cfg.train.process_invariant
-    model = config.build(process_invariant(cfg) if invariant else cfg.model, "model")
+    node = process_invariant(cfg) if invariant else cfg.model
+    if training and cfg.data.get("class_weights") is not None:
+        node = with_class_weights(cfg, node)
+    model = config.build(node, "model")
     freeze(model, cfg.train.freeze)
     if device.type == "cpu":
         model = without_sync(model)
@@ -43,6 +49,30 @@ def build_model(cfg: DictConfig, *, training: bool = False) -> nn.Module:
         optimize(model.roi_heads if cfg.train.compile else model)
     memory = torch.channels_last if cfg.train.channels_last else torch.contiguous_format
     return model.to(device, memory_format=memory)
+
+
+def with_class_weights(cfg: DictConfig, model: DictConfig) -> DictConfig:
+    """A config's model node, or a variant of it, with `data.class_weights` in its box predictor.
+
+    Raises:
+        UserError: it has another box predictor, or another loss.
+    """
+    predictor: Any = model.roi_heads.get("box_predictor") or {}
+    is_stock = "_target_" in predictor and target_of(predictor) is FastRCNNOutputLayers
+    if not is_stock or predictor.get("use_sigmoid_ce"):
+        raise UserError(
+            "the classification loss of this model has no weights for classes",
+            key="model.roi_heads.box_predictor",
+            found="use_sigmoid_ce=True" if is_stock else predictor.get("_target_"),
+            expected=f"{full_name(FastRCNNOutputLayers)}, without use_sigmoid_ce",
+            remedy="train.class_balance=null",
+        )
+    model = model.copy()
+    model._set_parent(cfg)  # interpolations lead out of it
+    weights = list(cfg.data.class_weights)
+    target = full_name(WeightedBoxPredictor)
+    model.roi_heads.box_predictor.update(_target_=target, class_weights=weights)
+    return model
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> None:

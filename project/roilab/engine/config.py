@@ -38,6 +38,12 @@ UNBUILDABLE = (
 # The node `evaluation` of a config without one, such as that of an older run; see
 # configs/common/train.py.
 EVALUATION = {"max_detections": None}
+# Keys with their defaults that configs of older runs lack.
+_NEW_KEYS: tuple[tuple[str, str, Any], ...] = (
+    ("train", "process_invariant", False),
+    ("train", "class_balance", None),
+    ("data", "class_weights", None),
+)
 _MAX_DETECTIONS = "evaluation.max_detections"
 _PREDICTOR = "model.roi_heads.box_predictor"
 TOPK = f"{_PREDICTOR}.test_topk_per_image"
@@ -129,8 +135,9 @@ def _read_training_config(path: str | Path) -> DictConfig:
     if "model" not in cfg:
         raise UserError("not a training config", file=path, expected="a top-level key 'model'")
     cfg.evaluation = {**EVALUATION, **(cfg.get("evaluation") or {})}
-    if isinstance(cfg.get("train"), DictConfig):
-        cfg.train.setdefault("process_invariant", False)
+    for node, key, default in _NEW_KEYS:
+        if isinstance(cfg.get(node), DictConfig):
+            cfg[node].setdefault(key, default)
     return cfg
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import OmegaConf
 
+from roilab.data.class_balance import describe_repeats
 from roilab.engine import config, provenance, trusted
 from roilab.engine.config_diff import difference_table, differences
 from roilab.engine.lock import locked
@@ -24,6 +25,7 @@ from roilab.engine.train_state import TrainState, newest
 from roilab.engine.training_log import start_logging
 from roilab.errors import UserError, argument
 from roilab.files import writing
+from roilab.text import first_of
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +106,13 @@ def _log_setup(setup: Setup, source: ConfigSource | None) -> None:
         log.info("warm-up over the first %d of %d iterations (%s)", length, max_iter, set_by)
     log.info("train: %s", setup.training_set.summary())
     log.info("val: %s", setup.val.summary())
+    threshold = cfg.dataloader.train.get("repeat_threshold")
+    if threshold is not None:
+        log.info("repeats: %s", describe_repeats(setup.training_set, threshold))
+    if weights := cfg.data.get("class_weights"):
+        pairs = zip(setup.training_set.classes, weights, strict=True)
+        shown = first_of([f"{name} {weight:.3g}" for name, weight in pairs], 10)
+        log.info("an instance weighs in the classification loss: %s", shown)
     note = limits_note(cfg, setup.val)
     if note:
         log.warning("val: %s", note)

@@ -11,13 +11,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from roilab.data.class_balance import class_weights, instances_by_class
 from roilab.data.dataset import DetectionDataset
 from roilab.data.loaders import require_outlines
 from roilab.data.usable_images import narrow_range
 from roilab.device import device_of, dtype_of
 from roilab.engine import build_data, config
 from roilab.engine.build_data import build_dataset, has_head
-from roilab.engine.build_model import build_optimizer, freeze, weights_of
+from roilab.engine.build_model import build_optimizer, freeze, weights_of, with_class_weights
 from roilab.engine.config import TOPK
 from roilab.engine.preflight import check_geometry
 from roilab.engine.process_invariant import process_invariant, refuse_dependent_layers
@@ -87,6 +88,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         return Setup(cfg, None, val_set)
 
     check_best(cfg, val_set)
+    fit_class_weights(cfg, train_set)
     if has_head(cfg.model.roi_heads, "keypoint"):
         warn_of_unlabelled_keypoints(train_set, "data.train")
         warn_of_unlabelled_keypoints(val_set, "data.val")
@@ -254,6 +256,27 @@ def fit_model(cfg: DictConfig, classes: Sequence[str], skeleton: Skeleton | None
                 expected=f"{channels}, model.input_format",
                 remedy=f"dataloader.{split}.image_format={channels}",
             )
+
+
+def fit_class_weights(cfg: DictConfig, train: DetectionDataset) -> None:
+    """Set `data.class_weights` from the instances of the training set, with `train.class_balance`.
+
+    Raises:
+        UserError: they are set without it, or the model has no loss that takes them.
+    """
+    beta = cfg.train.get("class_balance")
+    weights = cfg.data.get("class_weights")
+    if beta is not None:
+        cfg.data.class_weights = class_weights(instances_by_class(train), beta)
+        with_class_weights(cfg, cfg.model)
+    elif weights is not None:
+        raise UserError(
+            "classes have weights although they are not balanced",
+            key="data.class_weights",
+            found=weights,
+            expected="null, or train.class_balance, from which they follow",
+            remedy="data.class_weights=null",
+        )
 
 
 def fit_limits(cfg: DictConfig, dataset: DetectionDataset) -> None:

@@ -77,6 +77,7 @@ KEYS = {
     "train.cpu_kernels": _FLAG,
     "train.compile": _FLAG._replace(dependent="nothing"),
     "train.process_invariant": _FLAG,
+    "train.class_balance": _number("from 0 to below 1, or null", lambda beta: 0 <= beta < 1),
     "train.log_period": _whole(1, "nothing"),
     "train.eval_period": _whole(0, "nothing"),
     "train.checkpoint_period": _whole(1, "nothing"),
@@ -88,6 +89,9 @@ KEYS = {
     "optimizer.lr": _number("a number above 0", lambda rate: 0 < rate < math.inf),
     "lr_multiplier.max_iter": Key("nothing"),
     "dataloader.train.total_batch_size": _whole(1),
+    "dataloader.train.repeat_threshold": _number(
+        "a share of the images, from 0 to 1, or null", lambda share: 0 <= share <= 1
+    ),
     "dataloader.train.num_workers": _whole(0, "nothing"),
     "dataloader.test.num_workers": _whole(0, "evaluation"),
     "dataloader.test": Key("evaluation"),

@@ -47,8 +47,9 @@ def start_logging(run: Run) -> None:
             if type(handler) is logging.StreamHandler:  # setup_logger adds these
                 logger.removeHandler(handler)
         setup_logger(str(run.folder / "log.txt"), comm.get_rank(), name=name)
-    # It logs how many bytes a list of annotations has.
-    logging.getLogger("detectron2.data.common").setLevel(logging.WARNING)
+    # They log how many bytes a list of annotations has, and a line for each class by its number.
+    for name in ("detectron2.data.common", "detectron2.data.samplers.distributed_sampler"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager

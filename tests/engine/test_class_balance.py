@@ -1,0 +1,158 @@
+"""Rare classes in a training: repeats and weights, off as before, on resumed to the last bit."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers
+
+from roilab.data.class_balance import class_weights
+from roilab.engine import config
+from roilab.engine.build_model import build_model
+from roilab.engine.setup import prepare
+from roilab.engine.train import build_train_loader
+from roilab.errors import UserError
+from roilab.modeling.box_predictor import WeightedBoxPredictor
+
+from .running import configured, same, shapes, trained
+from .test_process_invariant import apart, steps, together
+
+REPEATS = "dataloader.train.repeat_threshold=0.9"
+BALANCE = "train.class_balance=0.9"
+INVARIANT = ("train.process_invariant=True", "dataloader.train.total_batch_size=4")
+PREDICTOR = "model.roi_heads.box_predictor"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six images of a square; in the first is the one bar."""
+    folder = shapes(tmp_path_factory.mktemp("rare"))
+    file = folder / "train/via.json"
+    entries = json.loads(file.read_text())
+    for entry in list(entries.values())[1:]:
+        del entry["regions"][1:]
+    file.write_text(json.dumps(entries))
+    return folder
+
+
+def drawn(data: Path, run: Path, number: int, *more: str) -> list[list[tuple[int, str]]]:
+    """The first batches of this process: the positions and names of their images."""
+    batches = build_train_loader(prepare(configured(data, run, *more)), 0)
+    return [
+        [(item["position"], Path(item["file_name"]).name) for item in batch]
+        for batch in itertools.islice(batches, number)
+    ]
+
+
+def test_the_image_of_a_rare_class_is_drawn_more_often(data: Path, run: Path) -> None:
+    """Its factor is the root of 0.9 * 6, which is 2.3, and that of the others 1."""
+    passes = 12
+    size = "dataloader.train.total_batch_size=1"
+    names = [name for [(_, name)] in drawn(data, run, round(passes * 7.3), size, REPEATS)]
+    assert names.count("0.png") == pytest.approx(passes * 2.3, abs=3)
+    assert names.count("1.png") == pytest.approx(passes, abs=1)
+
+
+def test_two_processes_draw_the_batches_of_one(data: Path, tmp_path: Path) -> None:
+    more = (REPEATS, "dataloader.train.total_batch_size=4")
+    alone = drawn(data, tmp_path, 9, *more)
+    first, second = together(lambda: drawn(data, tmp_path, 9, *more), tmp_path)
+    assert [a + b for a, b in zip(first, second, strict=True)] == alone
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    trained(data, run, REPEATS, BALANCE, "train.max_iter=5", "train.checkpoint_period=2")
+    return run
+
+
+def test_a_resumed_run_goes_on_to_the_last_bit(data: Path, whole: Path, run: Path) -> None:
+    shutil.copytree(whole, run)
+    state = torch.load(run / "model_final.pth", weights_only=True)
+    for file in (*run.glob("model_final.pth"), *run.glob("model_0000003.pth")):
+        file.unlink()
+    more = ("train.max_iter=5", "train.checkpoint_period=2")
+    assert same(trained(data, run, REPEATS, BALANCE, *more, resume=True), state)
+    with pytest.raises(UserError, match="another config"):
+        trained(data, run, BALANCE, *more, resume=True)
+
+
+def test_the_log_and_the_config_have_the_weights(whole: Path) -> None:
+    saved = config.load_config(whole / "config.yaml")
+    assert saved.data.class_weights == class_weights([1, 6], 0.9)
+    text = (whole / "log.txt").read_text()
+    assert "those of rare classes: bar 2.32" in text
+    assert "an instance weighs in the classification loss: bar 3.07, square 0.655" in text
+    assert "Cat ID" not in text
+
+
+def test_a_saved_config_is_balanced_anew_or_not_at_all(data: Path, whole: Path, run: Path) -> None:
+    file = whole / "config.yaml"
+    off = ("train.class_balance=null", f"train.output_dir={run}")
+    with pytest.raises(UserError, match="although they are not balanced"):
+        prepare(config.load_config(file, off))
+    setup = prepare(config.load_config(file, [*off, "data.class_weights=null"]))
+    assert type(build_model(setup.cfg, training=True).roi_heads.box_predictor) is (
+        FastRCNNOutputLayers
+    )
+    other = prepare(config.load_config(file, ["train.class_balance=0.5"]))
+    assert other.cfg.data.class_weights == class_weights([1, 6], 0.5)
+    # An evaluation needs no weights, and its model is the stock one.
+    evaluated = prepare(config.load_config(file), training=False)
+    model = build_model(evaluated.cfg)
+    assert type(model.roi_heads.box_predictor) is FastRCNNOutputLayers
+
+
+def test_a_config_without_the_keys_is_off(data: Path, run: Path) -> None:
+    cfg = configured(data, run)
+    del cfg.train["class_balance"], cfg.data["class_weights"]
+    setup = prepare(cfg)
+    assert type(build_model(setup.cfg, training=True).roi_heads.box_predictor) is (
+        FastRCNNOutputLayers
+    )
+
+
+def test_two_processes_weigh_like_one(data: Path, tmp_path: Path) -> None:
+    def losses(*more: str) -> dict[str, Any]:
+        return steps(prepare(configured(data, tmp_path, *INVARIANT, REPEATS, *more)))
+
+    alone = losses(BALANCE)
+    first, second = together(lambda: losses(BALANCE), tmp_path)
+    assert first["losses"] == second["losses"]
+    assert apart(first, alone) < 1e-5
+    assert alone["losses"][0]["loss_cls"] != losses()["losses"][0]["loss_cls"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("train.class_balance=1", "train.class_balance"),
+        ("train.class_balance=often", "train.class_balance"),
+        ("dataloader.train.repeat_threshold=1.5", "repeat_threshold"),
+        ("dataloader.train.repeat_threshold=-1", "repeat_threshold"),
+        ("data.class_weights=[1,2]", "data.class_weights"),
+    ],
+)
+def test_values_that_make_no_sense(data: Path, run: Path, change: str, named: str) -> None:
+    with pytest.raises(UserError) as error:
+        prepare(configured(data, run, change))
+    assert named in str(error.value)
+
+
+def test_a_loss_that_takes_no_weights(data: Path, run: Path) -> None:
+    with pytest.raises(UserError, match="no weights for classes"):
+        prepare(configured(data, run, BALANCE, f"{PREDICTOR}.use_sigmoid_ce=True"))
+
+
+def test_weights_reach_the_layer_of_a_training(data: Path, run: Path) -> None:
+    setup = prepare(configured(data, run, BALANCE, "train.process_invariant=True"))
+    layer = build_model(setup.cfg, training=True).roi_heads.box_predictor
+    assert isinstance(layer, WeightedBoxPredictor)
+    expected = torch.tensor([*class_weights([1, 6], 0.9), 1.0])
+    assert torch.equal(layer.class_weights, expected)

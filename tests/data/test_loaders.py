@@ -177,6 +177,25 @@ def test_left_stays_left_of_a_person(record: dict, seed: int) -> None:
     assert handedness(points) == pytest.approx(handedness(KEYPOINTS), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("augmentations", "expected"),
+    [
+        ([], []),
+        ([T.RandomFlip(prob=0), T.RandomFlip(prob=1)], ["RandomFlip"]),
+        ([T.RandomFlip(prob=0), T.RandomContrast(0.5, 0.5)], ["RandomContrast"]),
+        ([T.RandomApply(T.RandomBrightness(2, 2), prob=1)], ["RandomBrightness"]),
+        ([H], ["HFlipTransform"]),
+        ([T.RandomApply(H, prob=0), T.FixedSizeCrop((20, 20))], ["FixedSizeCrop"]),
+    ],
+)
+def test_items_name_what_changed_them(
+    record: dict, augmentations: list, expected: list[str]
+) -> None:
+    dataset = DetectionDataset("one", (record,), ("person",), None, CocoIds.numbered([1], 1))
+    item = Mapper(dataset, augmentations, masks=False, keypoints=False)(record)
+    assert item["transforms"] == expected
+
+
 AUGMENTATIONS = [T.ResizeShortestEdge([64, 96], 128, "choice"), T.RandomFlip()]
 
 
@@ -245,7 +264,7 @@ def test_items_are_those_of_detectron2(data: DetectionDataset, bitmasks: bool) -
         record = next(r for r in data.records if r["file_name"] == item["file_name"])
         with seeded(0, 0, number):
             expected = stock(record)
-        assert item.keys() == {*expected.keys(), "position"}
+        assert item.keys() == {*expected.keys(), "position", "transforms"}
         assert torch.equal(item["image"], expected["image"])
         ours, theirs = item["instances"], expected["instances"]
         assert ours.get_fields().keys() == theirs.get_fields().keys()

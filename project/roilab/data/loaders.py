@@ -77,14 +77,18 @@ class Mapper:
         self.recompute_boxes = recompute_boxes and masks
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record with `image` (C x H x W, uint8) and `instances`, both augmented."""
+        """The record with `image` (C x H x W, uint8) and `instances`, both augmented.
+
+        `transforms` has the names of the augmentations that changed them, such as RandomFlip.
+        """
         try:
             view = T.AugInput(self._read(record))
         except UserError as error:
             return _unreadable(record, f"{error.message}: {error.found}")
         except utils.SizeMismatchError as error:
             return _unreadable(record, f"SizeMismatchError: {error}")
-        transforms = self.augmentations(view)
+        applied = [(part, part(view)) for part in self.augmentations.augs]
+        transforms = T.TransformList([transform for _, transform in applied])
         shape = view.image.shape[:2]
         mirrored = mirrors(transforms, record["height"], record["width"])
         # Detectron2 counts its own HFlipTransforms and exchanges left and right by that, which
@@ -106,6 +110,7 @@ class Mapper:
         if self.recompute_boxes and instances.has("gt_masks"):
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
         kept = {key: value for key, value in record.items() if key != "annotations"}
+        kept["transforms"] = [_name(part) for part, transform in applied if _changes(transform)]
         image = torch.as_tensor(np.ascontiguousarray(view.image.transpose(2, 0, 1)))
         return {**kept, "image": image, "instances": utils.filter_empty_instances(instances)}
 
@@ -118,6 +123,19 @@ class Mapper:
 
 def _unreadable(record: dict[str, Any], reason: str) -> dict[str, Any]:
     return {"unreadable": [(record["file_name"], reason.splitlines()[0])]}
+
+
+def _changes(transform: T.Transform) -> bool:
+    """Whether a transform, or one of a list, does anything."""
+    parts = getattr(transform, "transforms", [transform])
+    return not all(isinstance(part, T.NoOpTransform) for part in parts)
+
+
+def _name(augmentation: Any) -> str:
+    """The name of an augmentation, or of what a wrapper of Detectron2's applies."""
+    while isinstance(augmentation, T.RandomApply):
+        augmentation = augmentation.aug
+    return type(getattr(augmentation, "tfm", augmentation)).__name__
 
 
 def mirrors(transforms: Any, height: int, width: int) -> bool:

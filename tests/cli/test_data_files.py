@@ -203,7 +203,23 @@ class TestStatsAndSkeleton:
         assert "3 images, 1 of them empty, 4 instances" in done.stdout
         stats = json.loads(out.read_text(encoding="utf-8"))
         assert stats["keypoints"]["nose"] == [1, 0, 2]
+        assert {name: row["repeat_factor"] for name, row in stats["classes"].items()} == {
+            "car": 1,
+            "person": 1,
+        }
+        assert "with dataloader.train.repeat_threshold=0.1;" in done.stdout
         assert "left_eye" in page.read_text(encoding="utf-8")
+
+    def test_repeat_factors(self, data: Command) -> None:
+        """A car is in one of the two images that have an object."""
+        out = Path("stats.json")
+        done = data("stats", "via.json", "--json", out, "--repeat-threshold", 0.9)
+        cars = next(line for line in done.stdout.splitlines() if line.startswith("| car"))
+        assert cars.split("|")[-2].strip() == "1.34"
+        stats = json.loads(out.read_text(encoding="utf-8"))
+        assert stats["classes"]["car"]["repeat_factor"] == 1.8**0.5
+        for wrong in ("-0.1", "1.5", "nan", "often"):
+            assert "no share" in data("stats", "via.json", "--repeat-threshold", wrong, status=2)[2]
 
     def test_a_proposed_skeleton_is_one(self, data: Command) -> None:
         out = Path("mine.json")

@@ -11,7 +11,7 @@ from roilab.skeleton import Skeleton
 BONES = Skeleton("bones", ("<b>",), ("head", "hand"), (), (), (0.1, 0.1))
 
 
-def counted() -> Stats:
+def counted(**options: float) -> Stats:
     drawn: list[list[tuple[via.Shape, dict[str, via.Value]]]] = [
         [
             (via.Rect(0, 0, 100, 100), {"kind": "<b>"}),
@@ -26,7 +26,8 @@ def counted() -> Stats:
     regions = [tuple(via.Region(at, *pair) for at, pair in enumerate(pairs)) for pairs in drawn]
     images = tuple(via.ImageRecord(f"{n}", f"{n}.jpg", None, r) for n, r in enumerate(regions))
     source = via.Annotations("a & b.json", via.Container.VIA2_JSON, images, {}, {})
-    return count_annotations([(source, via.build_instances(source, skeleton=BONES))], BONES)
+    labelled = via.build_instances(source, skeleton=BONES)
+    return count_annotations([(source, labelled)], BONES, **options)
 
 
 def test_counts() -> None:
@@ -34,14 +35,27 @@ def test_counts() -> None:
     assert (stats.images, stats.empty_images, stats.instances) == (3, 1, 4)
     assert stats.shapes == {"point": 2, "rect": 4}
     assert stats.classes == {
-        "<b>": ClassStats(2, 1, 100 * 100 + 31 * 32, (100 * 100 + 31 * 32) / 2, (1, 0, 1)),
-        "car": ClassStats(2, 2, 32 * 32 + 200, (32 * 32 + 200) / 2, (1, 1, 0)),
+        "<b>": ClassStats(2, 1, 100 * 100 + 31 * 32, (100 * 100 + 31 * 32) / 2, (1, 0, 1), 1.0),
+        "car": ClassStats(2, 2, 32 * 32 + 200, (32 * 32 + 200) / 2, (1, 1, 0), 1.0),
     }
     assert stats.per_image == {0: 1, 1: 1, 3: 1}
     # Sides of 14, 31.5, 32 and 100 pixels.
     assert stats.box_sides == {3: 1, 4: 1, 5: 1, 6: 1}
     assert stats.keypoints == {"head": (1, 1, 0), "hand": (0, 0, 2)}
     assert stats.together == {("<b>", "<b>"): 1, ("<b>", "car"): 1, ("car", "car"): 2}
+
+
+def test_repeat_factors_are_those_of_the_images_that_training_draws() -> None:
+    """One of the two images that are not empty has the first class, both have the other."""
+    stats = counted(repeat_threshold=1.0)
+    factors = {name: numbers.repeat_factor for name, numbers in stats.classes.items()}
+    assert factors == {"<b>": 2**0.5, "car": 1.0}
+    data = stats.to_dict()
+    assert data["classes"]["<b>"]["repeat_factor"] == 2**0.5
+    assert data["repeat_threshold"] == 1.0
+    page = statistics_page(stats)
+    assert "1.41" in page
+    assert "dataloader.train.repeat_threshold=1;" in page
 
 
 def test_json() -> None:

@@ -43,6 +43,13 @@ def _bytes(text: str) -> int:
     return int(min(size, 1e9) * 1e9)  # no machine has 1e9 GB
 
 
+def _share(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+
+
 def _positive(text: str) -> int:
     with contextlib.suppress(ValueError):
         if int(text) > 0:
@@ -136,6 +143,13 @@ DATA_COMMANDS: dict[str, Command] = {
         IMAGES,
         arg("--html OUT", "write a page with plots"),
         arg("--json OUT", "write the numbers as JSON"),
+        arg(
+            "--repeat-threshold SHARE",
+            "show how often a training draws images of classes that are in a smaller share of the "
+            "images: with dataloader.train.repeat_threshold=SHARE",
+            type=_share,
+            default=0.1,
+        ),
         *LABELS,
     ),
     "draw": (

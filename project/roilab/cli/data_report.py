@@ -13,13 +13,14 @@ from roilab.cli import data_common
 from roilab.cli.console import progress, say
 from roilab.curation import contact_sheets
 from roilab.curation.check import CheckReport, check_annotations, unusable_file
-from roilab.curation.stats import SIZES, Stats, count_annotations
+from roilab.curation.stats import Stats, count_annotations
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.data.usable_images import find_images
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.reporting import statistics_page
-from roilab.reporting.document import Table, markdown_table
+from roilab.reporting.document import Cell, Table, markdown_table
+from roilab.reporting.statistics_page import class_table, repeats_note
 from roilab.text import counted, counts_line
 
 _CLASSES = 20  # classes that are listed
@@ -64,12 +65,15 @@ def check(args: argparse.Namespace) -> int:
 def stats(args: argparse.Namespace) -> int:
     """Count what annotation files hold: images, classes, sizes, keypoints, classes in one image.
 
-    Several files are counted together. Where the image of an object is available, the part outside
-    the image is left out, as in training. --html writes the same as a page with plots.
+    Several files are counted together. The repeat factor of a class says how often a training with
+    dataloader.train.repeat_threshold draws an image that has it. Where the image of an object is
+    available, the part outside the image is left out, as in training. --html writes the same as a
+    page with plots.
     """
     files = data_common.read_all(args.files)
     skeleton, labelled = data_common.label(args, files)
-    counts = count_annotations(list(zip(files, labelled, strict=True)), skeleton, progress)
+    pairs = list(zip(files, labelled, strict=True))
+    counts = count_annotations(pairs, skeleton, progress, args.repeat_threshold)
     _print_stats(counts)
     problems = [problem for file in labelled for problem in file.problems]
     if problems:
@@ -158,15 +162,14 @@ def _print_stats(stats: Stats) -> None:
         f"{counted(stats.images, 'image')}, {stats.empty_images} of them empty, "
         f"{counted(stats.instances, 'instance')}{crowds}"
     )
-    classes = [
-        (name, of.instances, of.images, *of.sizes, f"{of.area:,.0f}", f"{of.median_area:,.0f}")
-        for name, of in stats.classes.items()
-    ]
     sides = [(f"{2**k} to {2 ** (k + 1)}", count) for k, count in stats.box_sides.items()]
     keypoints = [(name, *counts) for name, counts in stats.keypoints.items()]
     pairs = [(f"{a} and {b}", count) for (a, b), count in stats.together.items() if a != b]
     _table(("shape", "regions"), [*stats.shapes.items()])
-    _table(("class", "instances", "images", *SIZES, "area", "median area"), classes)
+    table = class_table(stats)
+    _table(table.head, table.rows)
+    if stats.classes:
+        say(repeats_note(stats))
     _table(("instances in an image", "images"), [*stats.per_image.items()])
     _table(("side of the box, pixels", "instances"), sides)
     if keypoints:
@@ -175,7 +178,7 @@ def _print_stats(stats: Stats) -> None:
         _table(("classes in one image", "images"), pairs)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
+def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Print a table; a long one is cut."""
     say(f"\n{markdown_table(Table(head, rows[:_ROWS]), 'github')}")
     if len(rows) > _ROWS:

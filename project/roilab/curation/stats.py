@@ -9,6 +9,7 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 from roilab import via
+from roilab.data.class_balance import class_repeat_factor
 from roilab.skeleton import Skeleton
 from roilab.via.geometry import area, kind_of
 
@@ -28,6 +29,8 @@ class ClassStats:
         area: of all its outlines, in square pixels.
         median_area: of an instance with an outline; 0 where none has one.
         sizes: instances with a small, medium and large box, by COCO's bounds of the area.
+        repeat_factor: how often a training that repeats rare classes draws an image that has it
+            and no rarer one.
     """
 
     instances: int
@@ -35,6 +38,7 @@ class ClassStats:
     area: float
     median_area: float
     sizes: tuple[int, int, int]
+    repeat_factor: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Stats:
         keypoints: name -> how many are visible, occluded, and not labelled.
         together: pairs of classes, in order of name -> images that hold both; a class with itself:
             images that hold it.
+        repeat_threshold: the share of the images, without empty ones, below which a class is rare.
     """
 
     files: tuple[str, ...]
@@ -62,6 +67,7 @@ class Stats:
     box_sides: Mapping[int, int]
     keypoints: Mapping[str, tuple[int, int, int]]
     together: Mapping[tuple[str, str], int]
+    repeat_threshold: float
 
     @property
     def instances(self) -> int:
@@ -79,11 +85,14 @@ def count_annotations(
     files: Sequence[tuple[via.Annotations, via.LabelledSet]],
     skeleton: Skeleton | None,
     progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
+    repeat_threshold: float = 0.1,
 ) -> Stats:
     """Count files, each with what `via.build_instances` made of it; several are counted together.
 
     Args:
         progress: wraps the images.
+        repeat_threshold: that the repeat factors of the classes follow from, see
+            `class_repeat_factor`.
     """
     records = [image for annotations, _ in files for image in annotations.images]
     labelled = [image for _, labelled_set in files for image in labelled_set.images]
@@ -102,11 +111,13 @@ def count_annotations(
         for instances in areas.values()
         for box, _ in instances
     )
-    classes = {
-        name: _class_stats(instances, together[name, name])
-        for name, instances in sorted(areas.items())
-    }
     counts = Counter(len(image.instances) for image in labelled)
+    drawn = len(labelled) - counts[0]  # a training leaves empty images out
+    classes = {}
+    for name, instances in sorted(areas.items()):
+        images = together[name, name]
+        factor = class_repeat_factor(images, drawn, repeat_threshold)
+        classes[name] = _class_stats(instances, images, factor)
     return Stats(
         files=tuple(annotations.file for annotations, _ in files),
         images=len(records),
@@ -118,10 +129,11 @@ def count_annotations(
         box_sides=dict(sorted(sides.items())),
         keypoints=_keypoints(labelled, skeleton),
         together=dict(sorted(together.items())),
+        repeat_threshold=repeat_threshold,
     )
 
 
-def _class_stats(instances: Sequence[_Areas], images: int) -> ClassStats:
+def _class_stats(instances: Sequence[_Areas], images: int, repeat_factor: float) -> ClassStats:
     outlined = [outline for _, outline in instances if outline is not None]
     # 0, 1 and 2 for small, medium and large.
     sizes = Counter((box >= _MEDIUM) + (box >= _LARGE) for box, _ in instances)
@@ -131,6 +143,7 @@ def _class_stats(instances: Sequence[_Areas], images: int) -> ClassStats:
         area=sum(outlined),
         median_area=statistics.median(outlined) if outlined else 0.0,
         sizes=(sizes[0], sizes[1], sizes[2]),
+        repeat_factor=repeat_factor,
     )
 
 

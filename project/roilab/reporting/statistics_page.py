@@ -15,11 +15,6 @@ def statistics_page(stats: Stats) -> str:
         ["instances", stats.instances],
         ["classes", len(stats.classes)],
     ]
-    classes: list[list[Cell]] = [
-        [name, of.instances, of.images, *of.sizes, f"{of.area:,.0f}", f"{of.median_area:,.0f}"]
-        for name, of in stats.classes.items()
-    ]
-    head = ("class", "instances", "images", *SIZES, "area", "median area")
     boxes = {}
     if stats.box_sides:
         for power in range(min(stats.box_sides), max(stats.box_sides) + 1):
@@ -31,7 +26,7 @@ def statistics_page(stats: Stats) -> str:
     )
     sections = [
         Section("", ", ".join(stats.files), [Table(("", ""), facts, "facts")]),
-        Section("Classes", (), [Table(head, classes)]),
+        Section("Classes", repeats_note(stats), [class_table(stats)]),
         _bars("Instances by class", {name: (of.instances,) for name, of in stats.classes.items()}),
         _bars("Size of the boxes", boxes, text=text),
         _bars("Instances in an image", {str(n): (count,) for n, count in stats.per_image.items()}),
@@ -49,6 +44,29 @@ def statistics_page(stats: Stats) -> str:
             pairs.append([one, *(stats.together.get(pair, 0) for pair in sorted_pairs)])
         sections.append(Section("Classes in one image", (), [Table(("", *names), pairs, "heat")]))
     return to_html(", ".join(Path(file).name for file in stats.files), sections)
+
+
+def class_table(stats: Stats) -> Table:
+    """The counts of the classes, a row for each."""
+    head = ("class", "instances", "images", *SIZES, "area", "median area", "repeat factor")
+    rows: list[list[Cell]] = [
+        [
+            *(name, of.instances, of.images, *of.sizes),
+            *(f"{of.area:,.0f}", f"{of.median_area:,.0f}", f"{of.repeat_factor:.2f}"),
+        ]
+        for name, of in stats.classes.items()
+    ]
+    return Table(head, rows)
+
+
+def repeats_note(stats: Stats) -> str:
+    """What the repeat factors of the classes mean."""
+    threshold = f"{stats.repeat_threshold:g}"
+    return (
+        "The repeat factor says how many times a pass over the data draws an image of the class, "
+        f"with dataloader.train.repeat_threshold={threshold}; an image of several classes is "
+        "drawn as its rarest one asks."
+    )
 
 
 def _bars(

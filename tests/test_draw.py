@@ -243,6 +243,21 @@ def test_the_better_a_keypoint_is_seen_the_larger_is_its_dot() -> None:
     assert size(np.nan) == 0
 
 
+def test_an_occluded_keypoint_is_a_ring() -> None:
+    keypoints = [[[200.5, 300.5, 0.5], [600.5, 300.5, 0.5]]]
+    image = blank(800, 900)
+    picture = draw(image, keypoints=keypoints, occluded=[[True, False]], skeleton=PAIR)
+    assert_array_equal(picture[300, 200], [0, 0, 0])
+    assert_array_equal(picture[300, 600], SECOND_SIDE)
+    for side in (slice(200), slice(200, 400)):
+        assert (picture[300, side] == FIRST_SIDE).all(axis=1).any(), "around the hole"
+    widths = [changed(picture[:, half], image[:, half]) for half in (slice(400), slice(400, 900))]
+    ring, dot = (right - left for left, _, right, _ in widths)
+    assert ring > dot
+    none = draw(image, keypoints=keypoints, occluded=[[False, False]], skeleton=PAIR)
+    assert_array_equal(none, draw(image, keypoints=keypoints, skeleton=PAIR))
+
+
 def test_a_link_fades_with_its_weaker_end() -> None:
     def link(a: float, b: float) -> np.ndarray:
         image = blank(900, 900)

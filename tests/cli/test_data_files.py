@@ -243,7 +243,16 @@ class TestStatsAndSkeleton:
 class TestCommands:
     def test_help_names_all(self, data: Command) -> None:
         done = data("--help")
-        for name in ("check", "stats", "draw", "convert", "split", "merge", "skeleton"):
+        for name in (
+            "check",
+            "stats",
+            "draw",
+            "convert",
+            "split",
+            "merge",
+            "skeleton",
+            "augmented",
+        ):
             assert name in done.stdout
             data(name, "--help")
 

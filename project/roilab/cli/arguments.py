@@ -75,6 +75,11 @@ RUN = (
         type=str,
     ),
 )
+CONFIG_FILE = arg(
+    "--config-file CONFIG",
+    "a config of RoILab by name, such as mask_rcnn_R_50_FPN_1x, or a file of yours",
+    required=True,
+)
 TRUST = arg(
     "--trust NAME",
     "from now on, allow run folders to name this code of yours: package.module.name, all "
@@ -161,6 +166,16 @@ DATA_COMMANDS: dict[str, Command] = {
         arg("--per-sheet N", "images on a sheet", type=_positive, default=12),
         *LABELS,
     ),
+    "augmented": (
+        "draw the batches of a training as the model gets them",
+        CONFIG_FILE,
+        arg("--output DIR", "the folder of the sheets", default=Path("outputs/augmented")),
+        arg(
+            "--batches N", "batches, from the first on, a sheet for each", type=_positive, default=4
+        ),
+        TRUST,
+        overrides("overrides of the config, as for roilab train"),
+    ),
     "convert": (
         "write a file as another kind: VIA project, JSON, CSV, or COCO",
         arg("source FILE", "the file to read"),
@@ -246,11 +261,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": (
         "train a model from a lazy config and evaluate it",
-        arg(
-            "--config-file CONFIG",
-            "a config of RoILab by name, such as mask_rcnn_R_50_FPN_1x, or a file of yours",
-            required=True,
-        ),
+        CONFIG_FILE,
         arg(
             "--num-gpus N",
             "processes on this machine, one for each GPU (or on the CPU)",

@@ -1,8 +1,10 @@
-"""Contact sheets of the ground truth: what training takes of each image, drawn on it."""
+"""Contact sheets of the ground truth: as it is annotated, and as a batch gives it to the model."""
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -10,8 +12,9 @@ from PIL import Image
 from roilab import via
 from roilab.data.coordinates import HALF_PIXEL, box_of, to_continuous
 from roilab.data.usable_images import fit_instances, usable_size
-from roilab.draw import Picture, draw_instances, grid, titled
+from roilab.draw import Picture, draw_instances, fit, grid, titled
 from roilab.errors import UserError
+from roilab.files import whole, writing
 from roilab.image_files import read_rgb
 from roilab.skeleton import Skeleton
 
@@ -20,6 +23,8 @@ from roilab.skeleton import Skeleton
 _SIDE = 640
 _COLUMNS = 4
 _LETTERS = 20
+_SMALL_LETTERS = 14
+_MEAN_WIDTH = 0.5  # of a letter, in its height
 
 
 def ground_truth_pictures(
@@ -85,6 +90,47 @@ def _drawn(
     )
 
 
+def item_picture(
+    item: Mapping[str, Any], classes: Sequence[str], skeleton: Skeleton | None, image_format: str
+) -> Picture:
+    """Draw an item of a batch, under the name of its file and of the augmentations that changed it.
+
+    Args:
+        item: as `roilab.data.loaders.Mapper` gives it to a training.
+        image_format: of its image, BGR or RGB.
+    """
+    pixels = item["image"].numpy().transpose(1, 2, 0)
+    if image_format == "BGR":
+        pixels = pixels[:, :, ::-1]
+    truth = item["instances"]
+    parts: dict[str, Any] = {"boxes": truth.gt_boxes.tensor.numpy()}
+    if truth.has("gt_masks"):
+        masks = truth.gt_masks
+        bitmaps = getattr(masks, "tensor", None)  # of BitMasks
+        parts["masks"] = (
+            [[ring.reshape(-1, 2) for ring in rings] for rings in masks.polygons]
+            if bitmaps is None
+            else list(bitmaps.numpy())
+        )
+    if truth.has("gt_keypoints"):
+        keypoints = truth.gt_keypoints.tensor.numpy()
+        parts["keypoints"] = keypoints * (1, 1, 0.5)
+        parts["occluded"] = keypoints[..., 2] == 1
+    picture = draw_instances(
+        pixels,
+        **parts,
+        labels=[classes[number] for number in truth.gt_classes],
+        skeleton=skeleton,
+        scale=max(1, _SIDE // max(pixels.shape[:2])),
+    )
+    changes = ", ".join(item.get("transforms", ())) or "unchanged"
+    picture = fit(picture, _SIDE)
+    letters = max(1, round(picture.shape[1] / (_SMALL_LETTERS * _MEAN_WIDTH)) - 2)
+    for line in reversed(textwrap.wrap(changes, letters)):
+        picture = titled(picture, line, _SMALL_LETTERS)
+    return titled(picture, Path(item["file_name"]).name, _LETTERS)
+
+
 def loose_points(image: via.LabelledImage, rules: via.LabelRules) -> list[via.XY]:
     """The points of an image that belong to no object, also vertices; continuous coordinates."""
     used = {index for instance in image.instances for index in instance.regions}
@@ -100,24 +146,23 @@ def loose_points(image: via.LabelledImage, rules: via.LabelRules) -> list[via.XY
     return [(x + HALF_PIXEL, y + HALF_PIXEL) for x, y in points]
 
 
-def save_sheet(folder: Path, number: int, pictures: list[Picture]) -> None:
-    """Write a sheet of pictures, with the number in its name."""
+def save_sheet(folder: Path, number: int, pictures: Sequence[Picture], kind: str = "sheet") -> None:
+    """Write a sheet of pictures, whole or not at all, with its kind and number as its name."""
+    path = folder / f"{kind}_{number:03d}.jpg"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"sheet_{number:03d}.jpg"
-        Image.fromarray(grid(pictures, _COLUMNS)).save(path, quality=90)
-    except OSError as error:
+        with whole(path) as part, writing(path):
+            Image.fromarray(grid(pictures, _COLUMNS)).save(part, "JPEG", quality=90)
+    except UserError as error:
         message = "cannot write the sheet"
-        remedy = "give another folder: output=DIR"
-        raise UserError(message, file=folder, found=error.strerror, remedy=remedy) from error
+        raise error.replace(message=message, remedy="give another folder: output=DIR") from error
 
 
-def remove_stale_sheets(folder: Path, written: int) -> int:
-    """Remove the sheets that an earlier, larger call left; returns how many."""
+def remove_stale_sheets(folder: Path, last: int, kind: str = "sheet") -> int:
+    """Remove the sheets after the last, which an earlier, larger call left; returns how many."""
     removed = 0
-    for path in list(folder.glob("sheet_*.jpg")):
-        match = re.fullmatch(r"sheet_(\d{3,})", path.stem)
-        if match and int(match[1]) > written:
+    for path in list(folder.glob(f"{kind}_*.jpg")):
+        match = re.fullmatch(rf"{kind}_(\d{{3,}})", path.stem)
+        if match and int(match[1]) > last:
             path.unlink()
             removed += 1
     return removed

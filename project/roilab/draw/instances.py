@@ -25,6 +25,9 @@ _OPACITY = 0.4  # of a mask's colour
 # fully seen, in line widths.
 _RADIUS = 0.9
 _GROWTH = 1.1
+# The radius of a ring, in those of the largest dot, and of its hole, in those of the ring.
+_RING = 1.3
+_HOLE = 0.6
 _CROSS = 2.5  # how far the arms of a cross reach, in line widths
 # In pixels: what is smaller and lies between pixels is as dark as its rim.
 _LEAST_RADIUS = 1.5
@@ -39,6 +42,7 @@ def draw_instances(
     boxes: npt.ArrayLike | None = None,
     masks: Sequence[Mask] | None = None,
     keypoints: npt.ArrayLike | None = None,
+    occluded: npt.ArrayLike | None = None,
     labels: Sequence[str] | None = None,
     colours: Sequence[int] | Ints | None = None,
     loose_points: npt.ArrayLike = (),
@@ -59,6 +63,7 @@ def draw_instances(
             thin and grey by the weaker of its ends. NaN for none. Of a skeleton, the first side of
             its `swaps` is drawn light and warm, the second darker and cold, what has no partner
             white.
+        occluded: (N, K), the keypoints that are drawn as large rings, not as dots.
         labels: N texts. An empty one is not drawn.
         colours: N numbers of colours in the palette, such as those of tracks, counted on from its
             start after its end; without them, an instance's place.
@@ -76,6 +81,9 @@ def draw_instances(
     picture = _enlarged(image, scale)
     corners = _array("boxes", boxes, 2, 4)
     joints = _array("keypoints", keypoints, 3, 3)
+    rings = np.zeros(0 if joints is None else joints.shape[:2], bool)
+    if occluded is not None:
+        rings = np.asarray(occluded, bool).reshape(rings.shape)
     counts = [len(x) for x in (corners, masks, joints, labels, colours) if x is not None]
     if len(set(counts)) > 1:
         raise ValueError(f"different numbers of instances: {counts}")
@@ -93,7 +101,7 @@ def draw_instances(
     for box, shade in zip(() if corners is None else corners, shades, strict=False):
         _draw_box(picture, box * scale, shade, line)
     if joints is not None and count:
-        _draw_keypoints(picture, joints, skeleton, keypoint_threshold, line, scale)
+        _draw_keypoints(picture, joints, rings, skeleton, keypoint_threshold, line, scale)
     _draw_crosses(picture, np.asarray(loose_points, dtype=float).reshape(-1, 2), line, scale)
     anchors = _anchors(corners, areas, joints, keypoint_threshold, scale)
     if labels is not None:
@@ -243,12 +251,13 @@ def _draw_box(picture: Picture, box: Floats, colour: Colour, line: int) -> None:
 def _draw_keypoints(
     picture: Picture,
     joints: Floats,
+    rings: npt.NDArray[np.bool_],
     skeleton: Skeleton | None,
     threshold: float,
     line: int,
     scale: int,
 ) -> None:
-    """Links under dots, an instance after the other; `joints` as `draw_instances` takes them."""
+    """Links under dots and rings, an instance after the other, as `draw_instances` takes them."""
     seen = joints[..., 2] > threshold
     joints = np.nan_to_num(joints)
     places = subpixel(joints[..., :2], scale)
@@ -257,7 +266,8 @@ def _draw_keypoints(
     extents = np.ptp(joints[..., :2], axis=1).max(axis=1) * scale
     colours = palette.side_colours(skeleton, joints.shape[1])
     links = np.array(skeleton.link_indices if skeleton is not None else (), int).reshape(-1, 2)
-    for place, strength, shown, extent in zip(places, strengths, seen, extents, strict=True):
+    parts = zip(places, strengths, rings, seen, extents, strict=True)
+    for place, strength, is_ring, shown, extent in parts:
         if not shown.any():
             continue
         width = max(1, min(line, round(extent * _SHARE))) if extent else line
@@ -277,13 +287,18 @@ def _draw_keypoints(
         for (start, end), wide, shade in lines:
             cv2.line(picture, start, end, shade, wide, cv2.LINE_AA, BITS)
 
-        radii = np.maximum(_LEAST_RADIUS, width * (_RADIUS + _GROWTH * strength[shown]))
+        sizes = np.where(is_ring, 1, strength)[shown]
+        radii = np.maximum(_LEAST_RADIUS, width * (_RADIUS + _GROWTH * sizes))
+        radii[is_ring[shown]] *= _RING
         inner = np.rint(radii * (1 << BITS)).astype(int)
-        dots = (place[shown].tolist(), inner.tolist(), colours[shown].tolist())
-        for middle, radius, colour in zip(*dots, strict=True):
+        holes = np.where(is_ring[shown], inner * _HOLE, 0).astype(int)
+        dots = (place[shown].tolist(), inner.tolist(), holes.tolist(), colours[shown].tolist())
+        for middle, radius, hole, colour in zip(*dots, strict=True):
             outer = radius + (rim << BITS)
             cv2.circle(picture, middle, outer, BLACK, cv2.FILLED, cv2.LINE_AA, BITS)
             cv2.circle(picture, middle, radius, colour, cv2.FILLED, cv2.LINE_AA, BITS)
+            if hole:
+                cv2.circle(picture, middle, hole, BLACK, cv2.FILLED, cv2.LINE_AA, BITS)
 
 
 def _draw_crosses(picture: Picture, points: Floats, line: int, scale: int) -> None:

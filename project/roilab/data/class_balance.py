@@ -12,7 +12,7 @@ from roilab.text import first_of
 
 
 def repeat_factors(dataset: DetectionDataset, threshold: float) -> list[float]:
-    """How often a pass over the data draws each image: as its rarest class asks.
+    """The number of times that a pass draws each image, on average: as its rarest class asks.
 
     "LVIS" (arXiv 1908.03195, v2), Appendix B.2, by Detectron2's own function. Crowds, which are
     not trained on, do not count. An image without instances is drawn once.
@@ -29,7 +29,7 @@ def repeat_factors(dataset: DetectionDataset, threshold: float) -> list[float]:
 
 
 def class_repeat_factor(images_with_class: int, images: int, threshold: float) -> float:
-    """How often a class asks for an image that has it: max(1, sqrt(threshold / its share)).
+    """The factor of an image of one class: max(1, sqrt(threshold / the share of the class)).
 
     Args:
         images_with_class, images: at least 1; the images that have an instance of the class, and
@@ -54,7 +54,7 @@ def describe_repeats(dataset: DetectionDataset, threshold: float) -> str:
 
 
 def class_weights(counts: Sequence[int], beta: float) -> list[float]:
-    """How much an instance of each class weighs in a loss: the less, the more there are.
+    """Weights of an instance of each class in a loss: the less, the more instances it has.
 
     It is the inverse of the effective number of instances, (1 - beta^n) / (1 - beta) of n
     ("Class-Balanced Loss", arXiv 1901.05555, Sec. 3.3), scaled so that the mean over all instances
@@ -74,7 +74,7 @@ def class_weights(counts: Sequence[int], beta: float) -> list[float]:
 
 
 def instances_by_class(dataset: DetectionDataset) -> list[int]:
-    """How many instances a data set has of each class, without crowds."""
+    """The number of instances that a data set has of each class, without crowds."""
     counts = Counter(
         anno["category_id"]
         for record in dataset.records

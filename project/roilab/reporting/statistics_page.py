@@ -60,7 +60,7 @@ def class_table(stats: Stats) -> Table:
 
 
 def repeats_note(stats: Stats) -> str:
-    """What the repeat factors of the classes mean."""
+    """A sentence on the meaning of the repeat factors of the classes."""
     threshold = f"{stats.repeat_threshold:g}"
     return (
         "The repeat factor says how many times a pass over the data draws an image of the class, "

@@ -13,9 +13,16 @@ import pytest
 
 import roilab.cli
 from roilab import via
-from roilab.cli.arguments import CONVERT_KINDS, EXPORT_FORMATS, PREDICT_KINDS, parser_of
+from roilab.cli.arguments import (
+    CONVERT_KINDS,
+    EXPORT_FORMATS,
+    PREDICT_KINDS,
+    PUBLISHED_TABLES,
+    parser_of,
+)
 from roilab.cli.console import PrintableRecord, print_error
 from roilab.errors import UserError
+from roilab.evaluation.published import TABLES
 from roilab.export import FORMATS
 from roilab.inference.sinks import KINDS
 
@@ -135,6 +142,7 @@ def test_choices_are_those_of_the_package() -> None:
     assert sorted(PREDICT_KINDS) == sorted(KINDS)
     assert EXPORT_FORMATS == FORMATS
     assert (*via.WRITERS, "coco") == CONVERT_KINDS
+    assert tuple(TABLES) == PUBLISHED_TABLES
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,31 @@ def test_page_of_an_evaluation(
         assert np.isclose(np.array(picture), 110, atol=3).all(axis=2).mean() < 0.2
 
 
+def test_a_published_table_stands_beside_the_results(
+    script: Script, own_run: Run, tmp_path: Path
+) -> None:
+    page, out = tmp_path / "page.html", tmp_path / "out.json"
+    done = script("evaluate", "--run", own_run.folder)
+    assert "Published results" not in done.stdout
+    options = ("--published", "table4", "--output", out, "--html", page, "--blank")
+    done = script("evaluate", "--run", own_run.folder, *options)
+    keypoints = json.loads(own_run.results_file.read_text())["keypoints"]
+    ours = [keypoints[name] for name in ("AP", "AP50", "AP75", "APm", "APl")]
+    cells = ["-" if value is None else f"{value:.1f}" for value in ours]
+    (row,) = [line for line in done.stdout.splitlines() if "this run" in line]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["this run", *cells]
+    assert done.stdout.index("this run") < done.stdout.index("Published results")
+    for text in (done.stdout, page.read_text()):
+        assert "CMU-Pose+++" in text
+        assert "1703.06870" in text
+    assert json.loads(out.read_text())["published"]["rows"]["G-RMI"][0] == 62.4
+    no_keypoints = "model.roi_heads.keypoint_in_features=null"
+    options = ("--published", "table4", no_keypoints)
+    done = script("evaluate", "--run", own_run.folder, *options, status=2)
+    assert "--published" in done.stderr
+    assert "keypoint AP" in done.stderr
+
+
 def pictures_in(page: str) -> list[Image.Image]:
     """The pictures of a page, of which there is one at least, with the annotated one's size."""
     data = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)

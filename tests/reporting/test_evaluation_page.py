@@ -6,7 +6,8 @@ import numpy as np
 
 from roilab.evaluation.analysis import Analysis, OperatingPoint
 from roilab.evaluation.ap import Results
-from roilab.reporting import evaluation_page
+from roilab.evaluation.published import PublishedTable
+from roilab.reporting import evaluation_page, published_text
 
 from .pages import Page
 
@@ -15,7 +16,17 @@ RESULTS: Results = {
 }
 
 
-def whole(names: tuple[str, str] = ("person", "car"), *, keypoints: bool = True) -> str:
+PUBLISHED = PublishedTable(
+    "As Table 0", "A paper", {"AP": "bbox/AP", "M": "bbox/APm"}, {"theirs": (30.0, None)}
+)
+
+
+def whole(
+    names: tuple[str, str] = ("person", "car"),
+    *,
+    keypoints: bool = True,
+    published: PublishedTable | None = None,
+) -> str:
     """The page of a summary of three images: a, c and b."""
     person, car = names
     by_iou: dict[str, tuple[float | None, ...]] = {"bbox": (25.2,) * 4 + (0.0,) * 6}
@@ -34,7 +45,7 @@ def whole(names: tuple[str, str] = ("person", "car"), *, keypoints: bool = True)
         keypoint_oks={"a": 1.0, "b": 0.32, "c": None} if keypoints else {},
     )
     pictures = {2: b"worst", 0: b"better"} if keypoints else {}
-    return evaluation_page("run", ["a sentence"], RESULTS, summary, pictures)
+    return evaluation_page("run", ["a sentence"], RESULTS, summary, pictures, published)
 
 
 def test_page_has_everything() -> None:
@@ -62,6 +73,25 @@ def test_page_has_everything() -> None:
     assert "folder" not in text
     captions = [line for line in page.texts if ".jpg: " in line]
     assert captions == ["b.jpg: box 0.0, keypoint 0.0", "a.jpg: box 50.0, keypoint 100.0"]
+
+
+def test_published_rows_have_a_heading_of_their_own() -> None:
+    text = whole(published=PUBLISHED)
+    headings = Page(text).headings
+    assert headings[1:4] == ["COCO AP", "As Table 0", "Published results"]
+    ours, theirs = text.split("As Table 0")[1].split("Published results")
+    assert "AP M this run 10.1 -" in " ".join(Page(f"<p>{ours.split('<h2>')[0]}</p>").texts)
+    assert "A paper. AP M theirs 30.0 -" in " ".join(
+        Page(f"<p>{theirs.split('<h2>')[0]}</p>").texts
+    )
+
+
+def test_published_text_is_for_a_terminal() -> None:
+    lines = published_text(PUBLISHED, RESULTS).split("\n\n")
+    assert lines[0] == "As Table 0"
+    assert "| this run | 10.1 |   - |" in lines[1]
+    assert lines[2:4] == ["Published results", "A paper."]
+    assert "| theirs | 30.0 |   - |" in lines[4]
 
 
 def test_plots_stand_beside_each_other() -> None:

@@ -16,6 +16,7 @@ from roilab.cli.parser import Argument, Parser, output_file
 Command = tuple[str, *tuple[Argument, ...]]  # what it does, and its arguments
 CONVERT_KINDS = ("via", "via-json", "via-csv", "coco")
 EXPORT_FORMATS = ("onnx", "torchscript", "exported-program")
+PUBLISHED_TABLES = ("table4",)
 PREDICT_KINDS = ("picture", "json", "via", "via-json", "via-csv", "coco", "csv", "video")
 
 
@@ -299,6 +300,12 @@ COMMANDS: dict[str, Command] = {
             "the lowest score of a detection that is drawn and counts for precision, recall and "
             "confusion; AP counts all detections",
             default=0.5,
+        ),
+        arg(
+            "--published",
+            "put the results beside a table of the Mask R-CNN paper: table4 has keypoints of "
+            "persons (default: the table of the data, if they are COCO's persons)",
+            choices=PUBLISHED_TABLES,
         ),
         arg("--fast", "evaluate the fast mode of `roilab predict` and the app, and compare its AP"),
         arg("--output FILE", "write the result as JSON"),

@@ -40,7 +40,7 @@ OPTIONS = {
         *("allow_changed_data", "config_file", "eval_only", "replay", "resume"),
         *("dist_url", "machine_rank", "num_gpus", "num_machines"),
         *("accept", "check", "compare", "format", "input", "max_memory", "output", "run", "runs"),
-        *("save", "trust", "weights"),
+        *("published", "save", "trust", "weights"),
         *("jobs", "only", "seeds", "slurm"),
         "from",
     )

@@ -6,10 +6,14 @@
     roilab evaluate --run outputs/demo --data coco.json --detections found.json
     roilab evaluate --run outputs/demo --weights model_best.pth --output best.json
     roilab evaluate --run outputs/demo --pictures outputs/demo/compared
+    roilab evaluate --run outputs/coco --published table4
 
 The AP is explained by the OKS of each keypoint, by precision and recall at the score of --score,
 and by the classes that are confused. The page of --html adds AP by IoU threshold, the AP of single
 images, and pictures of the worst; it needs no network and no script.
+
+With --published, and by itself where the data are COCO's persons, the results also stand in the
+columns of a published table, above its rows: on the terminal, in the page, and in --output.
 
 Without overrides, the result is the run's own and is written to its results.json. With overrides,
 --data, --images, --weights or --fast it is of other settings, data or weights: results.json stays,
@@ -21,6 +25,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +40,7 @@ from roilab.cpu.optimize import optimize_for_inference
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.draw import Picture, fit
 from roilab.engine import config, trusted
+from roilab.engine.build_data import tasks_of
 from roilab.engine.load_run import check_meaning, load_model, load_run_config
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import FINAL, Run, open_run, reading
@@ -45,10 +51,11 @@ from roilab.errors import UserError
 from roilab.evaluation import Evaluation, GroundTruth
 from roilab.evaluation.analysis import Analysis, analyze
 from roilab.evaluation.bootstrap import compare_detections
+from roilab.evaluation.published import PublishedTable, published_table
 from roilab.files import write_whole
 from roilab.inference import rendering
 from roilab.inference.prefetch import result_of
-from roilab.reporting import analysis_text, ap_table, evaluation_page
+from roilab.reporting import analysis_text, ap_table, evaluation_page, published_text
 
 WORST_PICTURES = 6
 LONGEST_SIDE = 1600  # of a picture in the page, in pixels
@@ -74,6 +81,7 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     take_data(cfg, args, run)
     dataset = prepare(cfg, training=False).val
     check_meaning(run, dataset)
+    published = published_table(args.published, dataset, tasks_of(cfg.model.roi_heads))
     model = load_model(run, cfg)
     about = [f"{run.weights} on {dataset.summary()}"]  # sentences, also for the page
     say(about[0])
@@ -110,11 +118,13 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
             f"{dataset.area_source}"
         )
         say(about[-1])
+    if published is not None:
+        say(f"\n{published_text(published, evaluation.results)}")
     analysis = analyze(truth, evaluation.detections, tasks, args.score)
     say(f"\n{analysis_text(analysis)}\n")
-    write_results(args, run, evaluation, dataset)
+    write_results(args, run, evaluation, dataset, published)
     if args.html is not None or args.pictures is not None:
-        write_pictures(args, run, evaluation, dataset, analysis, about)
+        write_pictures(args, run, evaluation, dataset, analysis, about, published)
 
 
 def write_pictures(
@@ -124,6 +134,7 @@ def write_pictures(
     dataset: DetectionDataset,
     analysis: Analysis,
     about: Sequence[str],
+    published: PublishedTable | None,
 ) -> None:
     """Write the page and the pictures of the options, with annotations beside predictions."""
     rows = rendering.rows_by_image(evaluation.detections, args.score)
@@ -139,7 +150,8 @@ def write_pictures(
         for place in analysis.worst_images(WORST_PICTURES):
             picture = fit(draw(records[place]), LONGEST_SIDE)
             pictures[place] = rendering.jpeg(picture, rendering.PAGE_QUALITY)
-        page = evaluation_page(title, about, evaluation.results, analysis, pictures)
+        results = evaluation.results
+        page = evaluation_page(title, about, results, analysis, pictures, published)
         write_whole(args.html, page)
         say(f"page: {args.html}")
     if args.pictures is not None:
@@ -180,7 +192,11 @@ def take_data(cfg: DictConfig, args: argparse.Namespace, run: Run) -> None:
 
 
 def write_results(
-    args: argparse.Namespace, run: Run, evaluation: Evaluation, dataset: DetectionDataset
+    args: argparse.Namespace,
+    run: Run,
+    evaluation: Evaluation,
+    dataset: DetectionDataset,
+    published: PublishedTable | None,
 ) -> None:
     """Write the AP and the detections, and print where they are."""
     is_final = run.weights.name == FINAL  # an interrupted training has no result yet
@@ -192,7 +208,10 @@ def write_results(
     elif args.output is None:
         say("not the run's own result, and not written: --output FILE writes it")
     if args.output is not None:
-        write_whole(args.output, json.dumps(evaluation.results, indent=2) + "\n")
+        output: dict[str, Any] = dict(evaluation.results)
+        if published is not None:
+            output["published"] = asdict(published)
+        write_whole(args.output, json.dumps(output, indent=2) + "\n")
         say(f"written to {args.output}")
     if args.detections is not None:
         rows = dataset.coco_ids.to_file(evaluation.detections)

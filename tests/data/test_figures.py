@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -222,6 +223,29 @@ def test_skeleton_file_is_the_skeleton(folder: Path) -> None:
     assert skeleton.load_skeleton(folder / "skeleton.json") == COCO_PERSON
 
 
+def test_cars_can_be_rare(scenes: list[Scene], folder: Path, tmp_path: Path) -> None:
+    def labels(share: float) -> list[str]:
+        drawn = [sample_scene("train", index, 64, 0, share) for index in range(60)]
+        return [figure.label for scene in drawn for figure in scene.figures]
+
+    assert 1 <= labels(0.05).count("car") <= 0.1 * len(labels(0.05))
+    assert set(labels(0)) == {"person"}
+    assert set(labels(1)) == {"car"}
+    # The background does not depend on it, and the arguments tell the sets apart.
+    empty = [index for index, scene in enumerate(scenes) if not scene.figures]
+    for index in empty:
+        same = sample_scene("train", index, SIZE, 0, 0.05)
+        assert np.array_equal(same.image, scenes[index].image)
+    assert empty
+    paths = write_figures(tmp_path / "rare", train=2, val=1, size=SIZE, car_share=0.05)
+    stored = json.loads((paths.skeleton.parent / "figures.json").read_text())
+    assert stored.pop("car_share") == 0.05
+    assert stored.keys() == json.loads((folder / "figures.json").read_text()).keys()
+    assert write_figures(tmp_path / "rare", train=2, val=1, size=SIZE, car_share=0.05).reused
+    with pytest.raises(UserError, match="delete the folder"):
+        write_figures(tmp_path / "rare", train=2, val=1, size=SIZE)
+
+
 # Once, whole, and never over something else
 
 
@@ -267,8 +291,14 @@ def test_progress_counts_every_image_and_an_empty_folder_is_used(tmp_path: Path)
     assert json.loads(paths.val.read_text())["_via_image_id_list"]
 
 
-@pytest.mark.parametrize("wrong", [{"train": 0}, {"val": 0}, {"size": 63}, {"seed": -1}])
-def test_numbers_out_of_range_are_named(tmp_path: Path, wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"train": 0}, {"val": 0}, {"size": 63}, {"seed": -1}),
+        *({"car_share": share} for share in (-0.1, 5, float("nan"))),
+    ],
+)
+def test_numbers_out_of_range_are_named(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         write_figures(tmp_path / "set", **wrong)
     assert not list(tmp_path.iterdir())

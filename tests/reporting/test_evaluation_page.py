@@ -7,7 +7,7 @@ import numpy as np
 from roilab.evaluation.analysis import Analysis, OperatingPoint
 from roilab.evaluation.ap import Results
 from roilab.evaluation.published import PublishedTable
-from roilab.reporting import evaluation_page, published_text
+from roilab.reporting import evaluation_page, published_sections, published_text
 
 from .pages import Page
 
@@ -45,7 +45,8 @@ def whole(
         keypoint_oks={"a": 1.0, "b": 0.32, "c": None} if keypoints else {},
     )
     pictures = {2: b"worst", 0: b"better"} if keypoints else {}
-    return evaluation_page("run", ["a sentence"], RESULTS, summary, pictures, published)
+    comparisons = () if published is None else published_sections(published, RESULTS)
+    return evaluation_page("run", ["a sentence"], RESULTS, summary, pictures, comparisons)
 
 
 def test_page_has_everything() -> None:

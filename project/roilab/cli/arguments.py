@@ -254,6 +254,11 @@ COMMANDS: dict[str, Command] = {
         arg("--val N", "validation images", default=64),
         arg("--size N", "pixels a side", default=256),
         arg("--seed N", "the same seed gives the same bytes", default=0),
+        arg(
+            "--car-share SHARE",
+            "the share of cars among the objects, such as 0.05 for a rare class (default: about a "
+            "third)",
+        ),
         arg("--frames N", "frames of the video", type=_positive, default=36),
     ),
     "data": (

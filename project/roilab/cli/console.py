@@ -42,6 +42,7 @@ OPTIONS = {
         *("accept", "check", "compare", "format", "input", "max_memory", "output", "run", "runs"),
         *("published", "save", "trust", "weights"),
         *("jobs", "only", "seeds", "slurm"),
+        "car_share",
         "from",
     )
 }

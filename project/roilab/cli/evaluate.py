@@ -55,7 +55,14 @@ from roilab.evaluation.published import PublishedTable, published_table
 from roilab.files import write_whole
 from roilab.inference import rendering
 from roilab.inference.prefetch import result_of
-from roilab.reporting import analysis_text, ap_table, evaluation_page, published_text
+from roilab.reporting import (
+    analysis_text,
+    ap_table,
+    evaluation_page,
+    published_sections,
+    published_text,
+)
+from roilab.reporting.document import Section
 
 WORST_PICTURES = 6
 LONGEST_SIDE = 1600  # of a picture in the page, in pixels
@@ -118,13 +125,15 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
             f"{dataset.area_source}"
         )
         say(about[-1])
+    comparisons: list[Section] = []
     if published is not None:
+        comparisons += published_sections(published, evaluation.results)
         say(f"\n{published_text(published, evaluation.results)}")
     analysis = analyze(truth, evaluation.detections, tasks, args.score)
     say(f"\n{analysis_text(analysis)}\n")
     write_results(args, run, evaluation, dataset, published)
     if args.html is not None or args.pictures is not None:
-        write_pictures(args, run, evaluation, dataset, analysis, about, published)
+        write_pictures(args, run, evaluation, dataset, analysis, about, comparisons)
 
 
 def write_pictures(
@@ -134,7 +143,7 @@ def write_pictures(
     dataset: DetectionDataset,
     analysis: Analysis,
     about: Sequence[str],
-    published: PublishedTable | None,
+    comparisons: Sequence[Section],
 ) -> None:
     """Write the page and the pictures of the options, with annotations beside predictions."""
     rows = rendering.rows_by_image(evaluation.detections, args.score)
@@ -151,7 +160,7 @@ def write_pictures(
             picture = fit(draw(records[place]), LONGEST_SIDE)
             pictures[place] = rendering.jpeg(picture, rendering.PAGE_QUALITY)
         results = evaluation.results
-        page = evaluation_page(title, about, results, analysis, pictures, published)
+        page = evaluation_page(title, about, results, analysis, pictures, comparisons)
         write_whole(args.html, page)
         say(f"page: {args.html}")
     if args.pictures is not None:

@@ -1,6 +1,7 @@
 """Draw the sample set, scenes with people and cars and their VIA 2 projects, or a video of it.
 
     roilab figures --out datasets/figures
+    roilab figures --out datasets/figures_rare_cars --car-share 0.05
     roilab figures --video datasets/figures/round.mp4
 
 A second call with the same arguments finds the set and draws nothing. The video is for trying a
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> int:
             size=args.size,
             seed=args.seed,
             progress=lambda done: bar.update(done - bar.n),
+            car_share=args.car_share,
         )
     if paths.reused:
         print(f"Already drawn; delete {args.out} to start over.")

@@ -23,11 +23,21 @@ def ap_table(results: Results) -> str:
 def published_text(published: PublishedTable, results: Results) -> str:
     """The results in the columns of a published table, and that table below its own heading."""
     parts = []
-    for section in _published(published, results):
+    for section in published_sections(published, results):
         parts += [textwrap.fill(text, 100) for text in (section.title, *section.paragraphs)]
         tables = [part for part in section.parts if isinstance(part, Table)]
         parts += [document.markdown_table(table, "github") for table in tables]
     return "\n\n".join(parts)
+
+
+def published_sections(table: PublishedTable, results: Results) -> list[Section]:
+    """A section with the results in the columns of a published table, and one with its rows."""
+    head = ("", *table.columns)
+    rows: list[list[Cell]] = [[name, *figures] for name, figures in table.rows.items()]
+    return [
+        Section(table.title, (), [Table(head, [["this run", *table.row_of(results)]])]),
+        Section("Published results", f"{table.source}.", [Table(head, rows)]),
+    ]
 
 
 def analysis_text(analysis: Analysis) -> str:
@@ -54,12 +64,12 @@ def evaluation_page(
     results: Results,
     analysis: Analysis,
     pictures: Mapping[int, bytes],
-    published: PublishedTable | None = None,
+    comparisons: Sequence[Section] = (),
 ) -> str:
     """One HTML page with sentences about a run, its AP, and the analysis of that.
 
     Pictures are JPEG files of annotations beside predictions, in the order of the page, by the
-    position of their images in the analysis. A published table has the AP in its columns.
+    position of their images in the analysis. Comparisons of the AP with another come after it.
     """
     sections = [
         Section("", about),
@@ -69,7 +79,7 @@ def evaluation_page(
             "AP75 are at one of them; APs, APm and APl are of small, medium and large objects.",
             [_ap(results)],
         ),
-        *(_published(published, results) if published is not None else ()),
+        *comparisons,
         _ap_by_iou(analysis),
         Section(
             f"Precision and recall from score {analysis.score:g} on",
@@ -109,16 +119,6 @@ def _ap(results: Results) -> Table:
                 pair = (metrics[f"AP-{name}"], metrics[f"AP50-{name}"])
                 rows.append([TASK_NAMES[task], name, *pair, "", "", "", ""])
     return Table(("task", "class", *METRICS), rows)
-
-
-def _published(table: PublishedTable, results: Results) -> list[Section]:
-    """A section with the results in the columns of a published table, and one with its rows."""
-    head = ("", *table.columns)
-    rows: list[list[Cell]] = [[name, *figures] for name, figures in table.rows.items()]
-    return [
-        Section(table.title, (), [Table(head, [["this run", *table.row_of(results)]])]),
-        Section("Published results", f"{table.source}.", [Table(head, rows)]),
-    ]
 
 
 def _operating_points(analysis: Analysis) -> Table:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,27 +49,36 @@ def write_figures(
     size: int = 256,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
+    *,
+    car_share: float | None = None,
 ) -> FiguresPaths:
     """Draw a sample set into the folder `out`, whole or not at all, or reuse the one in it.
 
-    The same `size` and `seed` give the same image i of a split, whatever the number of images.
+    The same `size`, `seed` and `car_share` give the same image i of a split, whatever the number of
+    images.
 
     Args:
         train, val: number of images of each split.
         size: width and height in pixels, at least 64.
         progress: called with the number of images done so far, after each.
+        car_share: the share of cars among the objects, from 0 to 1; None: about a third.
 
     Raises:
         UserError: a number is out of range, `out` holds anything else than this very set, or it
             cannot be written.
     """
-    arguments = {"train": train, "val": val, "size": size, "seed": seed}
-    for (key, value), least in zip(arguments.items(), (1, 1, 64, 0), strict=True):
+    numbers = {"train": train, "val": val, "size": size, "seed": seed}
+    problem = "the sample set cannot be drawn so"
+    for (key, value), least in zip(numbers.items(), (1, 1, 64, 0), strict=True):
         if value < least:
-            problem = "the sample set cannot be drawn so"
             raise UserError(problem, key=key, found=value, expected=f"at least {least}")
+    if car_share is not None and not 0 <= car_share <= 1:
+        expected = "a share from 0 to 1, such as 0.05"
+        raise UserError(problem, key="car_share", found=car_share, expected=expected)
     out = Path(out)
-    arguments = {"drawing": _DRAWING, **arguments}
+    arguments: dict[str, Any] = {"drawing": _DRAWING, **numbers}
+    if car_share is not None:
+        arguments["car_share"] = car_share
     train_file, val_file = out / "train" / _PROJECT, out / "val" / _PROJECT
     paths = FiguresPaths(train_file, val_file, out / _SKELETON, reused=True)
     if _is_drawn(out, arguments):
@@ -86,10 +96,12 @@ def write_figures(
     return replace(paths, reused=False)
 
 
-def sample_scene(split: str, index: int, size: int, seed: int) -> Scene:
+def sample_scene(
+    split: str, index: int, size: int, seed: int, car_share: float | None = None
+) -> Scene:
     """Image `index` of a split ("train" or "val") of the sample set."""
     rng = np.random.default_rng([seed, ("train", "val").index(split), index])
-    return draw_scene(rng, size)
+    return draw_scene(rng, size, car_share)
 
 
 def region_attributes() -> dict[str, via.Attribute]:
@@ -124,15 +136,16 @@ def regions(figures: tuple[Figure, ...]) -> tuple[via.Region, ...]:
 
 
 def _write_all(
-    folder: Path, arguments: dict[str, int], progress: Callable[[int], None] | None
+    folder: Path, arguments: Mapping[str, Any], progress: Callable[[int], None] | None
 ) -> None:
     """Write both splits, the skeleton and, last, the arguments."""
     done = 0
+    scene = (arguments["size"], arguments["seed"], arguments.get("car_share"))
     for split in ("train", "val"):
         (folder / split).mkdir()
         records = []
         for index in range(arguments[split]):
-            drawn = sample_scene(split, index, arguments["size"], arguments["seed"])
+            drawn = sample_scene(split, index, *scene)
             ok, jpeg = cv2.imencode(".jpg", drawn.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
             name = f"{index:06d}.jpg"
             if not ok:
@@ -152,7 +165,7 @@ def _write_all(
         (folder / name).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
-def _is_drawn(out: Path, arguments: dict[str, int]) -> bool:
+def _is_drawn(out: Path, arguments: Mapping[str, Any]) -> bool:
     """Whether `out` already is the set of these arguments; False if it is empty or missing."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False

@@ -74,14 +74,14 @@ class _Placed:
     front: bool | None
 
 
-def draw_scene(rng: np.random.Generator, size: int) -> Scene:
-    """A random scene of `size` x `size` pixels."""
+def draw_scene(rng: np.random.Generator, size: int, car_share: float | None = None) -> Scene:
+    """A random scene of `size` x `size` pixels; for `car_share` see `write_figures`."""
     background = Layer(size, _ground(rng, size))
     for draw, least, end in ((_building, 2, 7), (_tree, 0, 4), (_clutter, 4, 13)):
         for _ in range(rng.integers(least, end)):
             draw(rng, background, size)
     placed: list[_Placed] = []
-    for label in _cast(rng):
+    for label in _cast(rng, car_share):
         for _ in range(_TRIES):
             candidate = _place_person(rng, size) if label == "person" else _place_car(rng, size)
             together = sorted([*placed, candidate], key=lambda item: item.ground)
@@ -106,8 +106,11 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     return Scene(np.clip(np.rint(image), 0, 255).astype(np.uint8), figures)
 
 
-def _cast(rng: np.random.Generator) -> list[str]:
-    """The objects to place: none, or one to four, in random order."""
+def _cast(rng: np.random.Generator, car_share: float | None) -> list[str]:
+    """The objects to place: none, or one to four, in random order.
+
+    A share of cars leaves their number as it is.
+    """
     if rng.random() < _EMPTY:
         return []
     people = int(rng.choice(4, p=(0.12, 0.38, 0.34, 0.16)))
@@ -115,6 +118,8 @@ def _cast(rng: np.random.Generator) -> list[str]:
     if people + cars == 0:
         people = 1
     labels = (["person"] * people + ["car"] * cars)[:4]
+    if car_share is not None:
+        return ["car" if rng.random() < car_share else "person" for _ in labels]
     return [str(label) for label in rng.permutation(labels)]
 
 

@@ -137,6 +137,39 @@ class TestSplitAndMerge:
         assert "--train" in done.stderr
         assert not Path("train.json").exists()
 
+    def test_folds_hold_out_each_image_once(self, data: Command) -> None:
+        done = data("split", "via.json", "--folds", 3, "--output", "folds")
+        whole = {image.key for image in read_annotations("via.json").images}
+        held_out = []
+        for number in range(3):
+            folder = Path(f"folds/fold_{number}")
+            parts = [read_annotations(folder / name) for name in ("train.json", "val.json")]
+            train, val = ({image.key for image in part.images} for part in parts)
+            assert train | val == whole
+            assert not train & val
+            held_out += sorted(val)
+            assert str(folder / "val.json") in done.stdout
+        assert sorted(held_out) == sorted(whole)
+        assert "the class 'car' is in 1 of 3 folds only, in 1 image" in done.stdout
+        again = data("split", "via.json", "--folds", 3, "--output", "again")
+        assert again.stdout == done.stdout.replace("folds/fold", "again/fold")
+        for path in Path("folds").rglob("*.json"):
+            assert ("again" / path.relative_to("folds")).read_bytes() == path.read_bytes()
+        assert (
+            "would be written over"
+            in data("split", "via.json", "--folds", 2, "--output", "folds", status=2).stderr
+        )
+
+    def test_folds_that_cannot_be(self, data: Command) -> None:
+        for options, problem in [
+            (("--folds", 4), "4 folds of 3 different pictures"),
+            (("--folds", 1), "--folds"),
+            (("--folds", 3, "--train", 0.8), "not allowed with"),
+        ]:
+            done = data("split", "via.json", *options, "--output", "folds", status=2)
+            assert problem in done.stderr
+            assert not Path("folds").exists()
+
     def test_images_annotated_twice_otherwise(self, data: Command) -> None:
         other = Path("other.json")
         other.write_bytes(Path("via.json").read_bytes())

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roilab.curation.split import split_images, stratified_split
+from roilab.curation.split import (
+    classes_missing_in_folds,
+    fold_images,
+    split_images,
+    stratified_folds,
+    stratified_split,
+)
 from roilab.errors import UserError
 from roilab.via import Annotations, Container, ImageRecord, Rect, Region, build_instances
 
@@ -76,6 +82,41 @@ def test_what_is_in_one_part_cannot_be_in_both(
             )
 
 
+@given(groups, st.data(), st.integers(0, 5), st.randoms())
+def test_every_picture_is_in_one_fold(groups, data, seed, random) -> None:  # type: ignore[no-untyped-def]
+    folds = data.draw(st.integers(2, len(groups)))
+    parts = stratified_folds(groups, folds, seed)
+    assert len(parts) == folds
+    assert all(parts)
+    assert sorted(key for part in parts for key in part) == sorted(groups)
+    shuffled = list(groups.items())
+    random.shuffle(shuffled)
+    assert stratified_folds(dict(shuffled), folds, seed) == parts
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=5, max_size=60), st.integers(2, 5))
+def test_each_class_is_spread_over_the_folds(names: list[str], folds: int) -> None:
+    groups = {str(number): {name} for number, name in enumerate(names)}
+    parts = stratified_folds(groups, folds, 0)
+    for name in set(names):
+        of_class = {key for key, labels in groups.items() if name in labels}
+        counts = [len(part & of_class) for part in parts]
+        assert max(counts) - min(counts) <= 2
+        assert len(of_class) < folds or min(counts) > 0
+
+
+def test_two_folds_are_the_halves_of_a_split() -> None:
+    groups = {str(n): {"ab"[n % 2], "cd"[n % 3 == 0]} for n in range(31)}
+    assert stratified_folds(groups, 2, 7)[0] == stratified_split(groups, 0.5, 7)
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1, 4, 10**9])
+def test_numbers_of_folds_that_are_none(folds: int) -> None:
+    with pytest.raises(UserError, match="folds") as caught:
+        stratified_folds({"a": [], "b": [], "c": []}, folds, 0)
+    assert "3 different pictures" in str(caught.value)
+
+
 def test_another_seed_divides_otherwise() -> None:
     groups: dict[str, set[str]] = {str(number): set() for number in range(40)}
     assert stratified_split(groups, 0.5, 0) == stratified_split(groups, 0.5, 0)
@@ -100,6 +141,13 @@ def test_copies_stay_together(tmp_path: Path) -> None:
         region = Region(0, Rect(0, 0, 5, 5), {"kind": "ab"[number % 2]})
         records.append(ImageRecord(f"{number}", f"{number}.jpg", 9, (region,)))
     source = Annotations("via.json", Container.VIA2_JSON, tuple(records), {}, {})
+    labelled = build_instances(source)
+    folds, *counts = fold_images(labelled, lambda record: tmp_path / record.filename, 5, 0)
+    assert (counts, [len(fold) for fold in folds]) == ([10, 0], [4] * 5)
+    assert all(any({str(n), str(n + 10)} <= fold for fold in folds) for n in range(10))
+    assert classes_missing_in_folds(labelled, folds) == []
+    (problem, _) = classes_missing_in_folds(labelled, [{str(n) for n in range(0, 20, 2)}, {"1"}])
+    assert "'a' is in 1 of 2 folds only, in 10 images" in problem.message
     keys, copies, missing = split_images(
         build_instances(source), lambda record: tmp_path / record.filename, 0.5, 0
     )

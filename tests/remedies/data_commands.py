@@ -158,6 +158,13 @@ def too_few_pictures_to_divide() -> Attempts:
         yield wrong(stratified_split, {name: ["dog"] for name in names}, 0.8, 0)
 
 
+@case("give a number such as 5; copies of one picture stay in one fold")
+def more_folds_than_pictures(tmp_path: Path, data: Command) -> Attempts:
+    file = via_json(tmp_path / "set", *[[DOG]] * 5)
+    for folds in (6, 5):
+        yield data("split", file, "--folds", folds, "--output", tmp_path / str(folds))
+
+
 @case("make the file readable, or remove it: its name and size identify the image")
 def a_picture_that_cannot_be_opened(tmp_path: Path) -> Attempts:
     record = via.ImageRecord("0", "0.png", 9, ())

@@ -188,9 +188,19 @@ DATA_COMMANDS: dict[str, Command] = {
     "split": (
         "divide a file into train and val",
         arg("file FILE", "the annotation file"),
-        arg("--train SHARE", "the share of the images that goes to train", default=0.8),
+        arg(
+            "--train SHARE",
+            "the share of the images that goes to train",
+            default=0.8,
+            one_of="parts",
+        ),
+        arg(
+            "--folds N",
+            "divide for a cross-validation with N folds: each is val once, the others train",
+            one_of="parts",
+        ),
         arg("--seed N", "of the division", default=0),
-        arg("--output DIR", "the folder of train.json and val.json (default: that of the file)"),
+        arg("--output DIR", "the folder to write into (default: that of the file)"),
         IMAGES,
         *LABELS,
     ),

@@ -30,6 +30,7 @@ OPTIONS = {
     "skeleton": "--skeleton",
     "classes": "--class",
     "share": "--train",
+    "folds": "--folds",
 }
 SHOWN = 20  # problems of a severity that are printed
 

@@ -4,8 +4,9 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 
 from roilab import skeleton as skeletons
 from roilab import via
@@ -16,13 +17,19 @@ from roilab.cli.data_common import working
 from roilab.curation import infer_skeleton
 from roilab.curation.harmonize_attributes import own_rules, with_class_choice
 from roilab.curation.merge import merge_annotations, with_file_sizes
-from roilab.curation.split import classes_in_one_part, split_images
+from roilab.curation.split import (
+    classes_in_one_part,
+    classes_missing_in_folds,
+    fold_images,
+    split_images,
+)
 from roilab.errors import UserError
 from roilab.files import write_whole
 from roilab.image_files import header_size
 from roilab.skeleton import DEFAULT_SIGMA, Skeleton
 from roilab.text import counted
 
+_PARTS = ("train.json", "val.json")  # of a division
 # Options that change nothing in a VIA file, which keeps every attribute as it is.
 _LABELS = ("skeleton", *(field.name for field in fields(via.LabelRules)))
 
@@ -52,42 +59,65 @@ def split(args: argparse.Namespace) -> int:
     the file. Copies of one picture stay together, and each class is divided by the same share, with
     images in both parts where possible. Images whose files are missing are distinguished by name
     and size. A class that is text becomes a dropdown.
+
+    With --folds N the images are divided into N folds of equal shares for a cross-validation: the
+    folders fold_0, fold_1, ... each have the images of their fold as val.json and all others as
+    train.json.
     """
-    output = args.output or args.file.parent
-    targets = [output / "train.json", output / "val.json"]
-    for target in targets:
-        data_common.refuse_to_overwrite(target, [args.file])
     (annotations,) = data_common.read_all([args.file])
     skeleton, (labelled,) = data_common.label(args, [annotations])
-    folder = data_common.folder_of(args, annotations)
-    chosen, copies, missing = split_images(
-        labelled,
-        lambda record: folder.find(record.filename, record.size),
-        args.train,
-        args.seed,
-        progress,
-    )
+    images = data_common.folder_of(args, annotations)
+
+    def find(record: via.ImageRecord) -> Path | None:
+        return images.find(record.filename, record.size)
+
+    output = args.output or args.file.parent
+    if args.folds is None:
+        train, copies, missing = split_images(labelled, find, args.train, args.seed, progress)
+        val = {image.key for image in annotations.images} - train
+        columns = {"train": train, "val": val}
+        held_out = {output: val}
+        lacking = classes_in_one_part(labelled, train)
+    else:
+        folds, copies, missing = fold_images(labelled, find, args.folds, args.seed, progress)
+        columns = {f"fold_{number}": fold for number, fold in enumerate(folds)}
+        held_out = {output / name: fold for name, fold in columns.items()}
+        lacking = classes_missing_in_folds(labelled, folds)
+    targets = [folder / name for folder in held_out for name in _PARTS]
+    for target in targets:
+        data_common.refuse_to_overwrite(target, [args.file])
     problems = list(labelled.problems)
     if missing:
         lost = counted(missing, "image is", "images are")
-        message = f"{lost} not in {folder}: copies among them are not recognised"
-        problems.append(
-            via.Problem("warning", message, "give the folder that holds them", annotations.file)
-        )
-    problems += classes_in_one_part(labelled, chosen)
+        message = f"{lost} not in {images}: copies among them are not recognised"
+        remedy = "give the folder that holds them"
+        problems.append(via.Problem("warning", message, remedy, annotations.file))
+    problems += lacking
 
     declared, more = with_class_choice(annotations, data_common.rules_of(args), skeleton)
     problems += more
-    for target, is_train in zip(targets, (True, False), strict=True):
-        images = tuple(image for image in declared.images if (image.key in chosen) is is_train)
-        with working(f"writing {target}"):
-            problems += via.write_project(target, replace(declared, images=images), target.stem)
-    data_common.print_problems(problems)
-    _print_table(labelled, chosen)
+    for folder, val in held_out.items():
+        problems += _write_parts(declared, folder, val)
+    data_common.print_problems(dict.fromkeys(problems))
+    _print_table(labelled, columns)
     same = counted(copies, "image is a copy of another", "images are copies of others")
     say(f"{same}, in the same part")
     say(*targets, sep="\n")
     return data_common.status_of(problems)
+
+
+def _write_parts(
+    annotations: via.Annotations, folder: Path, val: Collection[str]
+) -> list[via.Problem]:
+    """Write the images with the keys `val` as val.json, and the others as train.json."""
+    problems: list[via.Problem] = []
+    for name in _PARTS:
+        is_val = name == "val.json"
+        images = tuple(image for image in annotations.images if (image.key in val) is is_val)
+        target = folder / name
+        with working(f"writing {target}"):
+            problems += via.write_project(target, replace(annotations, images=images), target.stem)
+    return problems
 
 
 def merge(args: argparse.Namespace) -> int:
@@ -244,16 +274,19 @@ def _write_coco(
     return len(data["images"]), problems
 
 
-def _print_table(labelled: via.LabelledSet, chosen: set[str]) -> None:
-    """Print how many images and instances are in train, whose images are `chosen`, and in val."""
-    train: Counter[str] = Counter()
-    val: Counter[str] = Counter()
+def _print_table(labelled: via.LabelledSet, parts: Mapping[str, Collection[str]]) -> None:
+    """Print how many images and instances are in each part, whose images have these keys."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in parts}
     for image in labelled.images:
-        part = train if image.record.key in chosen else val
-        part.update(["images", *(instance.label for instance in image.instances)])
+        for name, keys in parts.items():
+            if image.record.key in keys:
+                counts[name].update(["images", *(instance.label for instance in image.instances)])
     rows = ["images", *labelled.classes]
     width = max(map(len, rows)) + 2
-    say(f"{'':<{width}}{'train':>8}{'val':>8}{'share':>8}")
+    # With the share of train.
+    columns = [*parts, "share"] if "train" in parts else [*parts]
+    say("".join([" " * width, *(f"{name:>8}" for name in columns)]))
     for row in rows:
-        share = train[row] / max(1, train[row] + val[row])
-        say(f"{row:<{width}}{train[row]:>8}{val[row]:>8}{share:>8.2f}")
+        numbers = [of_part[row] for of_part in counts.values()]
+        cells = [*map(str, numbers), f"{numbers[0] / max(1, sum(numbers)):.2f}"]
+        say("".join([f"{row:<{width}}", *(f"{cell:>8}" for cell in cells[: len(columns)])]))

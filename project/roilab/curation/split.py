@@ -1,12 +1,13 @@
-"""Division of images into two parts: each class is in both if possible, and no picture is.
+"""Division of images into parts: each class is in all of them if possible, a picture in one.
 
 Iterative stratification of multi-label data: Sechidis, Tsoumakas, Vlahavas, "On the Stratification
-of Multi-label Data", ECML PKDD 2011, algorithm 1, for two parts.
+of Multi-label Data", ECML PKDD 2011, algorithm 1.
 """
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from roilab import via
@@ -32,7 +33,7 @@ def image_fingerprint(record: via.ImageRecord, path: Path | None) -> str:
 def stratified_split(
     groups: Mapping[str, Collection[Hashable]], share: float, seed: int
 ) -> set[str]:
-    """Choose the groups of the first part. The order of the groups has no influence.
+    """Choose the groups of the first of two parts. The order of the groups has no influence.
 
     Args:
         groups: fingerprint -> labels of each picture; those without labels count as one label.
@@ -60,67 +61,97 @@ def stratified_split(
         remedy = "annotate more pictures; copies of one picture stay in one part"
         pictures = f"{len(groups)} different pictures"
         raise UserError(message, found=pictures, expected="at least 2", remedy=remedy)
+    return _stratified(groups, (share, 1 - share), seed)[0]
 
+
+def stratified_folds(
+    groups: Mapping[str, Collection[Hashable]], folds: int, seed: int
+) -> list[set[str]]:
+    """Divide groups into folds of equal shares, as `stratified_split` divides them into two parts.
+
+    Raises:
+        UserError: there are fewer than two folds, or more than pictures.
+    """
+    if not 2 <= folds <= len(groups):
+        raise UserError(
+            "the pictures cannot be divided into so many folds",
+            key="folds",
+            found=f"{folds} folds of {counted(len(groups), 'different picture')}",
+            expected="at least 2 folds, and a picture for each",
+            remedy="give a number such as 5; copies of one picture stay in one fold",
+        )
+    return _stratified(groups, [1 / folds] * folds, seed)
+
+
+def _stratified(
+    groups: Mapping[str, Collection[Hashable]], shares: Sequence[float], seed: int
+) -> list[set[str]]:
+    """Divide groups into parts with these shares, none of them empty."""
     # A number drawn for each picture, which decides where nothing else does.
     luck = {key: hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest() for key in groups}
     labels = {key: set(groups[key]) or {None} for key in sorted(groups, key=luck.__getitem__)}
     counts = Counter(label for names in labels.values() for label in names)
     # The number of pictures of each label that each part still needs.
-    needed = [{label: part * counts[label] for label in counts} for part in (share, 1 - share)]
+    needed = [{label: share * counts[label] for label in counts} for share in shares]
     left: dict[Hashable, list[str]] = defaultdict(list)
     for key, names in labels.items():
         for label in names:
             left[label].append(key)
 
-    parts: tuple[set[str], set[str]] = (set(), set())
-    total = [share * len(groups), (1 - share) * len(groups)]
+    parts: list[set[str]] = [set() for _ in shares]
+    total = [share * len(groups) for share in shares]
     while open_labels := [name for name in left if left[name]]:
         # The rarest label first: it has the least room for a mistake.
         label = min(
             open_labels, key=lambda name: (len(left[name]), luck[left[name][0]], repr(name))
         )
         for key in list(left[label]):
-            # To the part that needs the label more, else to the one that needs more pictures.
-            needs = [(needed[part][label], total[part]) for part in (0, 1)]
-            part = 0 if needs[0] >= needs[1] else 1
+            # To the part that needs the label most, else to the one that needs most pictures.
+            needs = [(needed[part][label], total[part]) for part in range(len(parts))]
+            part = needs.index(max(needs))
             parts[part].add(key)
             total[part] -= 1
             for name in labels[key]:
                 needed[part][name] -= 1
                 left[name].remove(key)
 
-    for empty, full in (parts, parts[::-1]):
+    for empty in parts:
         if not empty:
+            full = max(parts, key=len)
             key = min(full, key=luck.__getitem__)
             full.remove(key)
             empty.add(key)
-    _bring_labels_into_both(parts, labels, luck)
-    return parts[0]
+    _bring_labels_into_all(parts, labels, luck)
+    return parts
 
 
-def _bring_labels_into_both(
-    parts: tuple[set[str], set[str]],
+def _bring_labels_into_all(
+    parts: Sequence[set[str]],
     labels: Mapping[str, Collection[Hashable]],
     luck: Mapping[str, str],
 ) -> None:
-    """Move a picture of each label that a part lacks, unless the other part would then lack one."""
+    """Move a picture of each label that a part lacks, unless another part would then lack one."""
     counts = [Counter(label for key in part for label in labels[key]) for part in parts]
-    total = counts[0] + counts[1]
+    total: Counter[Hashable] = sum(counts, Counter())
     for label in sorted(total, key=lambda name: (total[name], repr(name))):
-        for lacking, having in ((0, 1), (1, 0)):
+        for lacking in range(len(parts)):
             if counts[lacking][label]:
                 continue
             movable = [
-                key
-                for key in parts[having]
-                if label in labels[key] and all(counts[having][name] > 1 for name in labels[key])
+                (part, key)
+                for part in range(len(parts))
+                for key in parts[part]
+                if label in labels[key] and all(counts[part][name] > 1 for name in labels[key])
             ]
             if movable:
-                # The one that changes the fewest shares.
-                key = min(movable, key=lambda candidate: (len(labels[candidate]), luck[candidate]))
-                parts[having].remove(key)
+                # Of the largest part the one that changes the fewest shares.
+                part, key = min(
+                    movable,
+                    key=lambda move: (-len(parts[move[0]]), len(labels[move[1]]), luck[move[1]]),
+                )
+                parts[part].remove(key)
                 parts[lacking].add(key)
-                counts[having].subtract(labels[key])
+                counts[part].subtract(labels[key])
                 counts[lacking].update(labels[key])
 
 
@@ -144,6 +175,56 @@ def split_images(
     Raises:
         UserError: see `stratified_split` and `image_fingerprint`.
     """
+    pictures = _pictures(labelled, find, progress)
+    chosen = stratified_split(pictures.labels, share, seed)
+    return pictures.records(chosen), pictures.copies, pictures.missing
+
+
+def fold_images(
+    labelled: via.LabelledSet,
+    find: Callable[[via.ImageRecord], Path | None],
+    folds: int,
+    seed: int,
+    progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]] = iter,
+) -> tuple[list[set[str]], int, int]:
+    """Divide the images of a file into folds; arguments and errors are as for `split_images`.
+
+    Returns:
+        The keys of each fold's records, and the two numbers of `split_images`.
+    """
+    pictures = _pictures(labelled, find, progress)
+    parts = stratified_folds(pictures.labels, folds, seed)
+    return [pictures.records(part) for part in parts], pictures.copies, pictures.missing
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The different pictures of a file, by fingerprint.
+
+    Attributes:
+        members: the keys of the records that show it.
+        missing: the number of images without a file.
+    """
+
+    members: Mapping[str, Sequence[str]]
+    labels: Mapping[str, Collection[Hashable]]
+    missing: int
+
+    @property
+    def copies(self) -> int:
+        """The number of images that are copies of others."""
+        return sum(len(keys) - 1 for keys in self.members.values())
+
+    def records(self, fingerprints: Iterable[str]) -> set[str]:
+        """The keys of the records of these pictures."""
+        return {key for fingerprint in fingerprints for key in self.members[fingerprint]}
+
+
+def _pictures(
+    labelled: via.LabelledSet,
+    find: Callable[[via.ImageRecord], Path | None],
+    progress: Callable[[Sequence[via.LabelledImage]], Iterable[via.LabelledImage]],
+) -> _Pictures:
     members: dict[str, list[str]] = defaultdict(list)
     labels: dict[str, set[Hashable]] = defaultdict(set)
     missing = 0
@@ -153,9 +234,7 @@ def split_images(
         key = image_fingerprint(image.record, path)
         members[key].append(image.record.key)
         labels[key] |= {instance.label for instance in image.instances}
-    chosen = stratified_split(labels, share, seed)
-    copies = len(labelled.images) - len(members)
-    return {name for key in chosen for name in members[key]}, copies, missing
+    return _Pictures(members, labels, missing)
 
 
 def classes_in_one_part(labelled: via.LabelledSet, chosen: Collection[str]) -> list[via.Problem]:
@@ -177,4 +256,30 @@ def classes_in_one_part(labelled: via.LabelledSet, chosen: Collection[str]) -> l
         )
         for name, places in parts.items()
         if len(set(places)) == 1
+    ]
+
+
+def classes_missing_in_folds(
+    labelled: via.LabelledSet, folds: Sequence[Collection[str]]
+) -> list[via.Problem]:
+    """Warnings of classes that not every fold has: where it is held out, AP is without them.
+
+    Args:
+        folds: the keys of the records of each fold.
+    """
+    places: dict[str, list[int]] = {name: [] for name in labelled.classes}
+    for image in labelled.images:
+        (fold,) = (place for place, keys in enumerate(folds) if image.record.key in keys)
+        for name in {instance.label for instance in image.instances}:
+            places[name].append(fold)
+    return [
+        via.Problem(
+            "warning",
+            f"the class '{name}' is in {len(set(where))} of {len(folds)} folds only, in "
+            f"{counted(len(where), 'image')}",
+            f"annotate more images of it, or drop it with {argument('class_map', {name: None})}",
+            labelled.file,
+        )
+        for name, where in places.items()
+        if len(set(where)) < len(folds)
     ]

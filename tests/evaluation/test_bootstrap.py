@@ -90,6 +90,14 @@ def test_boxes_that_are_moved_are_worse_and_the_order_of_arms_is_the_sign() -> N
     assert replace(better, seeds=2).conclusion == "better"
 
 
+def test_folds_are_drawn_by_themselves() -> None:
+    """The mean over four folds of equal images varies half as much as one of them."""
+    values = np.random.default_rng(1).random(50)
+    means = [bootstrap.image_weights(50, fold)[1:] @ values / 50 for fold in range(4)]
+    assert np.mean(means, axis=0).std() == pytest.approx(np.std(means[0]) / 2, rel=0.1)
+    assert np.array_equal(bootstrap.image_weights(50, 0), bootstrap.image_weights(50))
+
+
 @pytest.mark.parametrize("seeds", [2, 3])
 def test_the_interval_over_seeds_is_not_left_to_chance(seeds: int) -> None:
     """Of values that agree on all images, it is Student's, and the same both ways round."""

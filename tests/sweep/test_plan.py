@@ -11,6 +11,7 @@ from roilab.engine import config
 from roilab.errors import UserError
 from roilab.sweep import load_sweep, resolve
 from roilab.sweep.plan import load_saved_sweep, parse_seeds, plan_trials, save_sweep, select_trials
+from roilab.sweep.state import trial_identity
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "configs/figures_mask.py"
@@ -64,6 +65,56 @@ def test_trials_go_seed_by_seed_and_have_a_folder_each(file: Path, tmp_path: Pat
     assert [trial.seed for trial in select_trials(listed, "plain, freeze=[a]")] == [3, 1]
     with pytest.raises(UserError, match=r"(?s)only.*RoI Pool, other, plain"):
         select_trials(trials, "RoIAlign")
+
+
+FOLDS = "folds=[{'data.val.files': f'fold_{n}.json', 'data.strict': True} for n in range(2)], seeds"
+
+
+def test_folds_are_trained_with_each_seed(file: Path, tmp_path: Path) -> None:
+    text = SWEEP.replace("seeds", FOLDS)
+    file.write_text(text.replace('"other": "more/other.py"', '"other": {"weights_of": "plain"}'))
+    sweep = load_sweep(file)
+    trials = plan_trials(sweep, tmp_path)
+    first = [("RoI Pool", 0, 3), ("other", 0, 3), ("plain", 0, 3), ("RoI Pool", 1, 3)]
+    assert [(trial.arm.name, trial.fold, trial.seed) for trial in trials[:4]] == first
+    assert len({trial.folder for trial in trials}) == len(trials) == 12
+    assert trials[3].folder == tmp_path / "RoI_Pool/fold_1/seed_3"
+    assert trials[4].source == tmp_path / "plain/fold_1/seed_3"
+    assert trials[3].title == "arm 'RoI Pool', fold 1, seed 3"
+    data = ("data.val.files=fold_1.json", "data.strict=True")
+    assert trials[3].overrides[2:5] == (*data, "train.seed=3")
+    # What a fold holds is part of what a trial is.
+    assert trial_identity(trials[0]) != trial_identity(replace(trials[0], fold_overrides=data))
+    save_sweep(sweep, "the command", tmp_path / "out")
+    assert load_saved_sweep(tmp_path / "out").folds == sweep.folds
+    for kept in (sweep.folds[:1], ()):
+        with pytest.raises(UserError, match=r"(?s)another sweep.*other folds"):
+            save_sweep(replace(sweep, folds=kept), "another", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        ("3", r"sweep\.folds.*a list of dicts"),
+        ("[3]", r"sweep\.folds\.0.*a dict"),
+        ('[{"data.strict": True}]', "one fold is no cross-validation"),
+        ('[{"data.strict": True}, {"data.strict": True}]', "data of its own"),
+        ('[{"data.strict": True}, {}]', "data of its own"),
+        ('[{"data.strict": True}, {"train.seed": 3}]', "seeds=3"),
+    ],
+)
+def test_mistakes_in_folds(file: Path, folds: str, message: str) -> None:
+    file.write_text(SWEEP.replace("seeds", f"folds={folds}, seeds"))
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        load_sweep(file)
+
+
+def test_an_unknown_key_of_a_fold_costs_no_training(tmp_path: Path) -> None:
+    file = small(tmp_path, a={}, b={"pooler.op": "roi_pool"})
+    folds = [{"data.val.files": "a"}, {"data.vall.files": "b"}]
+    file.write_text(file.read_text()[:-1] + f", folds={folds})")
+    with pytest.raises(UserError, match=r"(?s)unknown key.*data.vall"):
+        resolve(load_sweep(file))
 
 
 def test_several_values_make_arms_of_any_file(file: Path) -> None:

@@ -104,6 +104,75 @@ def test_differences_have_intervals_and_a_reading(written: Path) -> None:
     assert {row["reading"] for row in rows} == {reading}
 
 
+def test_the_mean_has_its_interval(written: Path) -> None:
+    pool, align = tables(written)["Mask AP"]
+    low, high = (float(end) for end in align["95% interval of AP"].split(" to "))
+    assert low < (100 + HALF) / 2 < high
+    # Two equal seeds: the interval is that of the images, of which half are found.
+    low, high = (float(end) for end in pool["95% interval of AP"].split(" to "))
+    assert 0 <= low < HALF < high <= 100
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> tuple[Folders, Folders]:
+    """The held-out images of two folds."""
+    return folders, Folders(squares(tmp_path_factory.mktemp("data") / "others"))
+
+
+FOLDS = (("data.val.files=0.json",), ("data.val.files=1.json",))
+
+
+def cross_validated(
+    folder: Path, folds: tuple[Folders, Folders], seeds: tuple[int, ...] = (0,)
+) -> Sweep:
+    """The baseline finds half of the images, the other arm all those of fold 0."""
+    of = sweep(folds=FOLDS, seeds=seeds)
+    for trial in plan_trials(of, folder):
+        assert trial.fold is not None
+        every = trial.arm.name == "align" and trial.fold == 0
+        data = folds[trial.fold]
+        data.write(trial, perfect_rows(data.dataset, IMAGES if every else IMAGES // 2))
+    return of
+
+
+def test_a_cross_validation_is_the_mean_over_folds(
+    tmp_path: Path, folds: tuple[Folders, Folders]
+) -> None:
+    write(cross_validated(tmp_path, folds), tmp_path)
+    report = tables(tmp_path)
+    pool, align = report["Mask AP"]
+    assert (pool["runs"], pool["AP"]) == ("1 of 1", f"{HALF:.1f}")
+    assert align["AP"] == f"{(100 + HALF) / 2:.1f}"
+    assert report["Mask AP by IoU threshold"][1]["0.50"] == f"{(100 + HALF) / 2:.1f}"
+    assert report["AP of each class"][1]["mask, bar"] == f"{(100 + HALF) / 2:.1f}"
+    (row,) = [r for r in report["Difference to pool | max"] if r["metric"] == "mask AP"]
+    assert row["difference"] == f"{(100 - HALF) / 2:+.1f}"
+    # The folds' images are drawn by themselves: the mean varies less than that of a fold would.
+    low, high = (float(end) for end in row["95% interval"].split(" to "))
+    assert 0 < low < (100 - HALF) / 2 < high < (100 - 0) / 2
+    text = (tmp_path / "report.md").read_text()
+    assert "4 of 4 runs are done" in text
+    assert "A cross-validation with 2 folds" in text
+    runs = [(row["arm"], row["fold"], row["seed"]) for row in report["Runs"]]
+    assert runs == [(arm, fold, "0") for fold in "01" for arm in ("pool / max", "align")]
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
+    assert {row["fold"] for row in rows} == {"0", "1"}
+    assert list(rows[0])[:3] == ["arm", "fold", "seed"]
+
+
+def test_an_arm_counts_when_all_its_folds_are_done(
+    tmp_path: Path, folds: tuple[Folders, Folders]
+) -> None:
+    of = cross_validated(tmp_path, folds, seeds=(0, 1))
+    for name in ("results.json", "model_final.pth"):
+        (tmp_path / "align/fold_1/seed_1" / name).unlink()
+    write(of, tmp_path)
+    rows = tables(tmp_path)["Mask AP"]
+    assert [row["runs"] for row in rows] == ["2 of 2", "1 of 2"]
+    assert {row["seeds"] for row in tables(tmp_path)["Difference to pool | max"]} == {"1"}
+    assert "7 of 8 runs are done" in (tmp_path / "report.md").read_text()
+
+
 def test_seeds_that_agree_are_better(tmp_path: Path, folders: Folders) -> None:
     for trial in plan_trials(sweep(), tmp_path):
         count = IMAGES if trial.arm.name == "align" else IMAGES // 2

@@ -169,7 +169,16 @@ class Display:
     def table(self) -> Table:
         """A table with the state of every trial."""
         table = Table()
-        for title in ("arm", "seed", "iteration", "eta", self.metric, "state"):
+        folds = any(trial.fold is not None for trial in self.states)
+        for title in (
+            "arm",
+            *(["fold"] if folds else []),
+            "seed",
+            "iteration",
+            "eta",
+            self.metric,
+            "state",
+        ):
             table.add_column(title, justify="left" if title in ("arm", "state") else "right")
         for trial, state in self.states.items():
             values = logged_values(trial)
@@ -182,6 +191,7 @@ class Display:
                 eta = str(timedelta(seconds=round(seconds * (total - iterations))))
             table.add_row(
                 Text(one_line(trial.arm.name)),
+                *([str(trial.fold)] if folds else []),
                 str(trial.seed),
                 f"{iterations}/{total}",
                 eta,
@@ -193,4 +203,4 @@ class Display:
     def say(self, trial: Trial, text: str) -> None:
         """Print a line where there is no table."""
         if self.live is None:
-            say(f"{self.places[trial]} {trial.arm.name}, seed {trial.seed}: {text}", flush=True)
+            say(f"{self.places[trial]} {trial.arm.name}, {trial.place}: {text}", flush=True)

@@ -154,13 +154,14 @@ class PairedDifference:
         return f"not distinguishable with {self.images} images and {seeds}"
 
 
-def image_weights(images: int) -> np.ndarray:
+def image_weights(images: int, fold: int = 0) -> np.ndarray:
     """Number of times each image counts, (1 + B) x I: once, then as in B draws with replacement.
 
     The draws are the same for every model, so that comparisons are paired, and in every call, so
-    that the same results give the same report.
+    that the same results give the same report. Those of other folds of a cross-validation, whose
+    images are others, are independent.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(fold)
     weights = random.multinomial(images, np.full(images, 1 / images), size=_DRAWS)
     return np.concatenate([np.ones((1, images), int), weights])
 
@@ -182,6 +183,19 @@ def metrics_of_draws(
     return metrics
 
 
+def interval_of_mean(values: np.ndarray) -> tuple[float, float, float] | None:
+    """The low end of the 95% interval, the mean over seeds, and the high end; None without objects.
+
+    The values are S x (1 + B), on draws of images that are the same for all seeds.
+    """
+    values = values[:, ~np.isnan(values).any(axis=0)]  # without draws without an object
+    if not values.size:
+        return None
+    points = values[:, 0]
+    low, high = confidence_interval(points, values[:, 1:], np.random.default_rng(0))
+    return low, float(points.mean()), high
+
+
 def paired_difference(
     values: np.ndarray, baseline: np.ndarray, images: int
 ) -> PairedDifference | None:
@@ -189,13 +203,11 @@ def paired_difference(
 
     The values of both are S x (1 + B), on the same draws of images and with the same seeds.
     """
-    differences = values - baseline
-    differences = differences[:, ~np.isnan(differences).any(axis=0)]  # draws without an object
-    if not differences.size:
+    interval = interval_of_mean(values - baseline)
+    if interval is None:
         return None
-    points = differences[:, 0]
-    low, high = confidence_interval(points, differences[:, 1:], np.random.default_rng(0))
-    return PairedDifference(float(points.mean()), low, high, images, len(points))
+    low, value, high = interval
+    return PairedDifference(value, low, high, images, len(values))
 
 
 def compare_detections(

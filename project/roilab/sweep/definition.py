@@ -23,7 +23,7 @@ from roilab.errors import UserError, argument
 from roilab.evaluation.ap import METRICS, TASK_NAMES
 from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
 
-_KEYS = ("base", "overrides", "arms", "baseline", "seeds", "metrics", "published")
+_KEYS = ("base", "overrides", "arms", "baseline", "seeds", "folds", "metrics", "published")
 # The metrics that are compared where a sweep names none.
 _METRICS = tuple(f"{task}/{name}" for task in TASK_NAMES for name in ("AP", "AP50", "AP75"))
 # In the folder of a sweep, beside the folders of its arms and the files of its report.
@@ -69,6 +69,9 @@ def resolve(sweep: Sweep) -> Sweep:
     for arm in sweep.arms:
         cfg = cfgs[arm.name]
         _check_model(cfg)
+        if arm is sweep.arms[0]:
+            for fold in sweep.folds:
+                config.load_config(arm.config_file, (*arm.overrides, *fold))
         text = json.dumps(config.to_plain_data(cfg), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         for other in arms:
@@ -135,10 +138,20 @@ def _from_dict(file: Path, data: Any) -> Sweep:
         arms=tuple(parsed),
         baseline=data.get("baseline", next(iter(arms), "")),
         seeds=check_seeds(data.get("seeds", [0]), file),
+        folds=_folds(file, data.get("folds", [])),
         metrics=tuple(metrics),
         source=published.get("source", ""),
         question=" ".join(docstring.partition("\n\n")[0].split()),
     )
+
+
+def _folds(file: Path, value: Any) -> tuple[tuple[str, ...], ...]:
+    """The overrides of each fold."""
+    folds = []
+    for number, fold in enumerate(_kind(file, "sweep.folds", value, list, "a list of dicts")):
+        settings = _dict(file, f"sweep.folds.{number}", fold)
+        folds.append(tuple(texts.write(key, value) for key, value in settings.items()))
+    return tuple(folds)
 
 
 def _dict(file: Path, key: str, value: Any, keys: Sequence[str] | None = None) -> dict[str, Any]:
@@ -199,6 +212,7 @@ def _checked(sweep: Sweep) -> Sweep:
         if folder in _RESERVED or folder.startswith("report."):
             raise _wrong(sweep, "arms", "an arm would have a folder of the report", arm.name)
         _check_arm(sweep, arm)
+    _check_folds(sweep)
     known = {f"{task}/{metric}" for task in TASK_NAMES for metric in METRICS}
     published = [name for arm in sweep.arms for name in arm.published]
     for name in (*sweep.metrics, *published):
@@ -208,8 +222,20 @@ def _checked(sweep: Sweep) -> Sweep:
     return sweep
 
 
-def _check_arm(sweep: Sweep, arm: Arm) -> None:
-    for text in arm.overrides:
+def _check_folds(sweep: Sweep) -> None:
+    for fold in sweep.folds:
+        _check_overrides(sweep, fold)
+        if not fold or sweep.folds.count(fold) > 1:
+            message = "each fold needs data of its own"
+            expected = "different overrides, such as data.train.files and data.val.files"
+            raise _wrong(sweep, "folds", message, ", ".join(fold) or "no overrides", expected)
+    if len(sweep.folds) == 1:
+        expected = "at least two, or none"
+        raise _wrong(sweep, "folds", "one fold is no cross-validation", 1, expected)
+
+
+def _check_overrides(sweep: Sweep, overrides: Sequence[str]) -> None:
+    for text in overrides:
         key, _, value = text.partition("=")
         if key in _OF_TRIAL:
             raise UserError(
@@ -219,6 +245,10 @@ def _check_arm(sweep: Sweep, arm: Arm) -> None:
                 found=text,
                 remedy=f"set it for the sweep: {argument(_OF_TRIAL[key], value)}",
             )
+
+
+def _check_arm(sweep: Sweep, arm: Arm) -> None:
+    _check_overrides(sweep, arm.overrides)
     key = f"arms.{arm.name}.weights_of"
     if arm.weights_of and _named(sweep, key, arm.weights_of).weights_of:
         message = "the weights would be those of an arm that is not trained itself"

@@ -47,6 +47,8 @@ class Sweep:
         metrics: the compared metrics as `task/metric`, the most important first.
         source: where the published figures are from.
         commands: those that have run it.
+        folds: of a cross-validation, the overrides that make each fold's data; each arm is trained
+            on each of them with each seed.
     """
 
     file: str
@@ -57,6 +59,7 @@ class Sweep:
     source: str
     question: str = ""
     commands: tuple[str, ...] = ()
+    folds: tuple[tuple[str, ...], ...] = ()
 
     @property
     def name(self) -> str:
@@ -65,36 +68,65 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: an arm with a seed, in a run folder of its own."""
+    """One training: an arm with a seed, in a run folder of its own.
+
+    Attributes:
+        fold: the number of the fold in a cross-validation; None: there is none.
+        fold_overrides: those that make the data of the fold.
+    """
 
     arm: Arm
     seed: int
     folder: Path
+    fold: int | None = None
+    fold_overrides: tuple[str, ...] = ()
 
     @property
     def source(self) -> Path | None:
         """The run folder whose weights it evaluates; None: it is trained itself."""
         if not self.arm.weights_of:
             return None
-        return self.folder.parent.parent / folder_name(self.arm.weights_of) / self.folder.name
+        depth = 1 if self.fold is None else 2
+        inside = Path(*self.folder.parts[-depth:])
+        return self.folder.parents[depth] / folder_name(self.arm.weights_of) / inside
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The overrides of its arm, with its seed and its folder."""
+        """The overrides of its arm, with those of its fold, its seed and its folder."""
         output = texts.write("train.output_dir", str(self.folder))
-        return (*self.arm.overrides, f"train.seed={self.seed}", output)
+        return (*self.arm.overrides, *self.fold_overrides, f"train.seed={self.seed}", output)
+
+    @property
+    def place(self) -> str:
+        """Its fold, if any, and its seed, for messages."""
+        return f"{'' if self.fold is None else f'fold {self.fold}, '}seed {self.seed}"
 
     @property
     def title(self) -> str:
-        """Its arm and seed, for messages."""
-        return f"arm '{self.arm.name}', seed {self.seed}"
+        """Its arm, fold and seed, for messages."""
+        return f"arm '{self.arm.name}', {self.place}"
 
 
 def plan_trials(sweep: Sweep, output: Path) -> list[Trial]:
-    """A trial for each seed and arm, seed by seed, so that early results compare all arms."""
+    """A trial for each seed, fold and arm, one after the other, so that early results compare all
+    arms.
+    """
+    if not sweep.folds:
+        return [
+            Trial(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
+            for seed in sweep.seeds
+            for arm in sweep.arms
+        ]
     return [
-        Trial(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
+        Trial(
+            arm,
+            seed,
+            output / folder_name(arm.name) / f"fold_{fold}" / f"seed_{seed}",
+            fold,
+            overrides,
+        )
         for seed in sweep.seeds
+        for fold, overrides in enumerate(sweep.folds)
         for arm in sweep.arms
     ]
 
@@ -153,11 +185,11 @@ def save_sweep(sweep: Sweep, command: str, output: Path) -> Sweep:
         before = load_saved_sweep(output)
         names = [arm.name for arm in sweep.arms]
         lost = [arm.name for arm in before.arms if arm.name not in names]
-        if lost:
+        if lost or before.folds != sweep.folds:
             raise UserError(
                 "the folder holds another sweep",
                 file=output,
-                found=f"{before.file}, with {', '.join(lost)}",
+                found=f"{before.file}, with {', '.join(lost) or 'other folds'}",
                 expected=f"the arms {', '.join(names)}, or fewer",
                 remedy="choose another folder, output=DIR; only=ARM trains one arm of a sweep",
             )
@@ -202,7 +234,8 @@ def _sweep_of_record(data: dict[str, Any]) -> Sweep:
     seeds = check_seeds(data.pop("seeds"))
     metrics = _texts(data.pop("metrics"))
     commands = _texts(data.pop("commands"))
-    sweep = Sweep(arms=arms, seeds=seeds, metrics=metrics, commands=commands, **data)
+    folds = tuple(map(_texts, data.pop("folds", [])))  # earlier versions have none
+    sweep = Sweep(arms=arms, seeds=seeds, metrics=metrics, commands=commands, folds=folds, **data)
     _texts([sweep.file, sweep.baseline, sweep.source, sweep.question])
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names) or sweep.baseline not in names or not metrics:

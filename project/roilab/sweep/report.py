@@ -14,20 +14,28 @@ import numpy as np
 from roilab.engine.run_record import read_record
 from roilab.escaping import csv_cell
 from roilab.evaluation.ap import IOU_THRESHOLDS, METRICS, TASK_NAMES
-from roilab.evaluation.bootstrap import PairedDifference, paired_difference
+from roilab.evaluation.bootstrap import PairedDifference, interval_of_mean, paired_difference
 from roilab.files import write_whole
 from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg
 from roilab.reporting import document, plots
 from roilab.reporting.document import Picture, Plot, Section, Table, decimal
 from roilab.sweep.plan import Sweep, Trial
-from roilab.sweep.results import LEAST_SCORE, ResultsReader, RunResults, costs
+from roilab.sweep.results import (
+    LEAST_SCORE,
+    ResultsReader,
+    RunResults,
+    costs,
+    mean_of_known,
+    mean_over_folds,
+)
 from roilab.sweep.state import State, iterations_of, logged_values
 from roilab.text import counted
 
 _PICTURES = 6
 _DASH = "-"
 
-# The results of the runs that are done, by arm and seed; every arm of the sweep is a key.
+# The results of the runs that are done, by arm and seed, in a cross-validation of all folds
+# together; every arm of the sweep is a key.
 ResultsByArm = Mapping[str, Mapping[int, RunResults]]
 
 
@@ -40,11 +48,7 @@ def write_report(
 
     Returns the AP and the differences without plots, as Markdown for a terminal.
     """
-    results: dict[str, dict[int, RunResults]] = {arm.name: {} for arm in sweep.arms}
-    for trial, state in states.items():
-        if state.kind == "done":
-            results[trial.arm.name][trial.seed] = reader.read(trial)
-
+    results = _results(sweep, states, reader)
     tasks = _tasks(results)
     headline = [_task(task, sweep, results) for task in tasks] + _comparison(sweep, results)
     sections = [_beginning(sweep, states, results), *headline]
@@ -67,8 +71,23 @@ def write_report(
     return document.to_markdown(sweep.name, without_plots)
 
 
+def _results(
+    sweep: Sweep, states: Mapping[Trial, State], reader: ResultsReader
+) -> dict[str, dict[int, RunResults]]:
+    """The results of each arm and seed; in a cross-validation, where all folds are done."""
+    folds: dict[tuple[str, int], list[RunResults]] = {}
+    for trial, state in states.items():
+        if state.kind == "done":
+            folds.setdefault((trial.arm.name, trial.seed), []).append(reader.read(trial))
+    results: dict[str, dict[int, RunResults]] = {arm.name: {} for arm in sweep.arms}
+    for (arm, seed), runs in folds.items():
+        if len(runs) == max(1, len(sweep.folds)):
+            results[arm][seed] = mean_over_folds(runs)
+    return results
+
+
 def _beginning(sweep: Sweep, states: Mapping[Trial, State], results: ResultsByArm) -> Section:
-    runs = _all_runs(results)
+    done = [trial for trial, state in states.items() if state.kind == "done"]
     seeds = sorted({seed for of_arm in results.values() for seed in of_arm})
     method = (
         "AP in percent on the validation set: the mean over seeds ± the sample standard "
@@ -80,15 +99,22 @@ def _beginning(sweep: Sweep, states: Mapping[Trial, State], results: ResultsByAr
     text = [
         sweep.question,
         *(f"`{command}`" for command in sweep.commands),
-        f"{len(runs)} of {len(states)} runs are done. {_origin(runs)}",
+        f"{len(done)} of {len(states)} runs are done. {_origin(done)}",
         f"{method}.",
     ]
+    if sweep.folds:
+        text.append(
+            f"A cross-validation with {len(sweep.folds)} folds: AP is the mean over the folds, "
+            "each on the images that its training did not have, and images are drawn within each "
+            "fold. An arm is reported with a seed when all folds are done; costs and pictures are "
+            "those of fold 0."
+        )
     if len(seeds) == 1:
         text.append(
             f"There is one seed ({seeds[0]}): the intervals are of other images alone, and say "
             "nothing of how far another training would differ."
         )
-    text += sorted({run.limits for run in runs})
+    text += sorted({run.limits for run in _all_runs(results)})
     return Section("", text)
 
 
@@ -102,18 +128,28 @@ def _tasks(results: ResultsByArm) -> list[str]:
 
 
 def _task(task: str, sweep: Sweep, results: ResultsByArm) -> Section:
-    """The AP of each arm, beside the published AP of such an arm."""
+    """The AP of each arm with its interval, beside the published AP of such an arm."""
     arms = sweep.arms
     published = [name for name in METRICS if any(f"{task}/{name}" in arm.published for arm in arms)]
     rows = []
     for arm in arms:
         runs = [run for run in results[arm.name].values() if task in run.results]
         ours = [_mean_and_deviation(runs, task, name) for name in METRICS]
+        ours.insert(1, _interval(runs, f"{task}/AP"))
         theirs = [decimal(arm.published.get(f"{task}/{name}")) for name in published]
         rows.append([arm.name, f"{len(runs)} of {len(sweep.seeds)}", *ours, *theirs])
-    head = ["arm", "runs", *METRICS, *(f"published {name}" for name in published)]
+    names = ["AP", "95% interval of AP", *list(METRICS)[1:]]
+    head = ["arm", "runs", *names, *(f"published {name}" for name in published)]
     text = f"Published: {sweep.source}." if published else ""
     return Section(f"{TASK_NAMES[task].capitalize()} AP", text, [Table(head, rows)])
+
+
+def _interval(runs: Sequence[RunResults], name: str) -> str:
+    """The interval of a metric's mean over seeds; a dash where the runs are on different data."""
+    if not runs or any(run.data != runs[0].data or name not in run.draws for run in runs):
+        return _DASH
+    interval = interval_of_mean(np.stack([run.draws[name] for run in runs]))
+    return _DASH if interval is None else f"{interval[0]:.1f} to {interval[2]:.1f}"
 
 
 def _comparison(sweep: Sweep, results: ResultsByArm) -> list[Section]:
@@ -148,7 +184,7 @@ def _differences(sweep: Sweep, results: ResultsByArm) -> dict[tuple[str, str], P
                 continue
             values = np.stack([run.draws[name] for run in ours])
             before = np.stack([run.draws[name] for run in baseline])
-            difference = paired_difference(values, before, len(ours[0].dataset))
+            difference = paired_difference(values, before, ours[0].images)
             if difference is not None:
                 differences[arm, name] = difference
     return differences
@@ -162,7 +198,7 @@ def _pairs(
     baseline = results[sweep.baseline]
     seeds = sorted(ours.keys() & baseline.keys())
     # Runs on other data, which have another name, are not compared.
-    if any(ours[seed].dataset.name != baseline[seed].dataset.name for seed in seeds):
+    if any(ours[seed].data != baseline[seed].data for seed in seeds):
         seeds = []
     return seeds, [ours[seed] for seed in seeds], [baseline[seed] for seed in seeds]
 
@@ -173,7 +209,7 @@ def _thresholds(task: str, results: ResultsByArm) -> Section:
     for arm, runs in results.items():
         curves = [run.ap_by_iou[task] for run in runs.values() if task in run.ap_by_iou]
         if curves:
-            lines[arm] = [_mean(values) for values in zip(*curves, strict=True)]
+            lines[arm] = [mean_of_known(values) for values in zip(*curves, strict=True)]
     measure = "OKS" if task == "keypoints" else "IoU"
     title = f"{TASK_NAMES[task].capitalize()} AP by {measure} threshold"
     plot = plots.curves(
@@ -208,7 +244,7 @@ def _keypoints(results: ResultsByArm) -> list[Section]:
     for arm, runs in results.items():
         terms = [run.keypoint_oks for run in runs.values() if run.keypoint_oks]
         if terms:
-            columns[arm] = {name: _mean([run[name] for run in terms]) for name in terms[0]}
+            columns[arm] = {name: mean_of_known([run[name] for run in terms]) for name in terms[0]}
     if not columns:
         return []
     text = (
@@ -307,33 +343,41 @@ def _arms(sweep: Sweep) -> Section:
 
 def _runs(states: Mapping[Trial, State]) -> Section:
     rows = []
+    folds = any(trial.fold is not None for trial in states)
     for trial, state in states.items():
         time = str(timedelta(seconds=round(state.seconds))) if state.seconds else _DASH
         iterations = str(iterations_of(logged_values(trial)) or _DASH)
-        rows.append([trial.arm.name, str(trial.seed), iterations, time, state.text])
-    return Section("Runs", (), [Table(["arm", "seed", "iterations", "time", "state"], rows)])
+        place = [*([str(trial.fold)] if folds else []), str(trial.seed)]
+        rows.append([trial.arm.name, *place, iterations, time, state.text])
+    head = ["arm", *(["fold"] if folds else []), "seed", "iterations", "time", "state"]
+    return Section("Runs", (), [Table(head, rows)])
 
 
 def _values(states: Mapping[Trial, State]) -> str:
-    """The text of report.csv: arm, seed, task, metric, value; unrounded. No name is a formula."""
+    """The text of report.csv: arm, fold, seed, task, metric, value; unrounded.
+
+    The fold is left out where there is none. No name is a formula.
+    """
     text = io.StringIO()
     writer = csv.writer(text)  # with "\n" as line end it would not quote a "\r" in a name
-    writer.writerow(["arm", "seed", "task", "metric", "value"])
+    folds = any(trial.fold is not None for trial in states)
+    writer.writerow(["arm", *(["fold"] if folds else []), "seed", "task", "metric", "value"])
     for trial, state in states.items():
         for task, metrics in (state.results or {}).items():
             for name, value in metrics.items():
-                names = [csv_cell(str(cell)) for cell in (trial.arm.name, trial.seed, task, name)]
+                place = [*([trial.fold] if folds else []), trial.seed]
+                names = [csv_cell(str(cell)) for cell in (trial.arm.name, *place, task, name)]
                 writer.writerow([*names, value])  # csv writes None as ""
     return text.getvalue()
 
 
-def _origin(runs: Sequence[RunResults]) -> str:
+def _origin(trials: Sequence[Trial]) -> str:
     """Commits, versions and machines of the runs, in a sentence."""
     commits = set()
     versions = set()
     machines = set()
-    for results in runs:
-        for start in read_record(results.run.folder)["starts"]:
+    for trial in trials:
+        for start in read_record(trial.folder)["starts"]:
             code = start.get("code") or {"commit": "unknown", "dirty": False}
             commits.add(str(code["commit"])[:7] + (" with changes" if code["dirty"] else ""))
             versions.add(str(start.get("versions", {}).get("torch", "unknown")))
@@ -346,14 +390,9 @@ def _origin(runs: Sequence[RunResults]) -> str:
     return f"Commit {listed[0]}; torch {listed[1]}; on {listed[2]}."
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.mean(known) if known else None
-
-
 def _mean_and_deviation(runs: Iterable[RunResults], task: str, metric: str) -> str:
     """The mean over seeds ± the sample standard deviation, of the runs that have the metric."""
     values = [run.results.get(task, {}).get(metric) for run in runs]
     known = [value for value in values if value is not None]
     deviation = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
-    return f"{decimal(_mean(known))}{deviation}"
+    return f"{decimal(mean_of_known(known))}{deviation}"

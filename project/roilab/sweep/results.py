@@ -2,8 +2,8 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,9 +30,11 @@ _COUNTED_IMAGES = 4
 
 @dataclass(frozen=True)
 class RunResults:
-    """The results of a run on its validation set.
+    """The results of a run on its validation set, or their means over the folds of an arm.
 
     Attributes:
+        data: the names of the validation sets, which follow from their content.
+        images: the number of images in them.
         draws: 1 + B values of `task/metric`, see `roilab.evaluation.bootstrap`.
         ap_by_iou: AP in percent at each threshold, by task.
         image_ap50: I, in the order of the images' ids, by task.
@@ -43,6 +45,8 @@ class RunResults:
 
     run: Run
     dataset: DetectionDataset
+    data: tuple[str, ...]
+    images: int
     results: Results
     draws: Mapping[str, np.ndarray]
     ap_by_iou: Mapping[str, Sequence[float | None]]
@@ -93,10 +97,10 @@ class ResultsReader:
         if trial not in self.results:
             run = Run(trial.folder)
             with reading(run):
-                self.results[trial] = self._read(run)
+                self.results[trial] = self._read(run, trial.fold or 0)
         return self.results[trial]
 
-    def _read(self, run: Run) -> RunResults:
+    def _read(self, run: Run, fold: int) -> RunResults:
         results = run.results()
         cfg = config.load_config(run.config_file)
         key = json.dumps(config.to_plain_data(cfg.data.val), sort_keys=True)
@@ -105,7 +109,7 @@ class ResultsReader:
         dataset = self.datasets[key]
         detections = run.detections(dataset.coco_ids)
         truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
-        weights = image_weights(len(dataset))
+        weights = image_weights(len(dataset), fold)
 
         draws: dict[str, np.ndarray] = {}
         curves = {}
@@ -123,6 +127,8 @@ class ResultsReader:
         return RunResults(
             run=run,
             dataset=dataset,
+            data=(dataset.name,),
+            images=len(dataset),
             results=results,
             draws=draws,
             ap_by_iou=curves,
@@ -131,6 +137,54 @@ class ResultsReader:
             drawn=rows_by_image(detections, LEAST_SCORE),
             limits=limits_note(cfg, dataset),
         )
+
+
+def mean_over_folds(folds: Sequence[RunResults]) -> RunResults:
+    """The results of a cross-validation: the mean over its folds, each on the images held out.
+
+    Each draw of images is one of every fold. The data set, what is drawn of it, the values of its
+    images and the costs are those of the first fold.
+    """
+    first = folds[0]
+    if len(folds) == 1:
+        return first
+
+    def over_draws(name: str) -> np.ndarray:
+        draws = np.stack([fold.draws[name] for fold in folds])
+        means: Any = np.ma.masked_invalid(draws).mean(axis=0)
+        return np.asarray(means.filled(np.nan))
+
+    names = dict.fromkeys(
+        (task, name) for fold in folds for task in fold.results for name in fold.results[task]
+    )
+    results: Results = {}
+    for task, name in names:
+        values = [fold.results.get(task, {}).get(name) for fold in folds]
+        results.setdefault(task, {})[name] = mean_of_known(values)
+    tasks = [task for task in first.ap_by_iou if all(task in fold.ap_by_iou for fold in folds)]
+    drawn = [name for name in first.draws if all(name in fold.draws for fold in folds)]
+    return replace(
+        first,
+        data=tuple(name for fold in folds for name in fold.data),
+        images=sum(fold.images for fold in folds),
+        results=results,
+        draws={name: over_draws(name) for name in drawn},
+        ap_by_iou={
+            task: list(map(mean_of_known, zip(*(f.ap_by_iou[task] for f in folds), strict=True)))
+            for task in tasks
+        },
+        keypoint_oks={
+            name: mean_of_known([fold.keypoint_oks.get(name) for fold in folds])
+            for name in first.keypoint_oks
+        },
+        limits=" ".join(dict.fromkeys(filter(None, (fold.limits for fold in folds)))),
+    )
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are known; None without any."""
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if known else None
 
 
 def costs(runs: Sequence[RunResults]) -> tuple[float | None, ...]:

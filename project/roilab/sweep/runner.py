@@ -24,7 +24,14 @@ from roilab.engine.signals import signal_name
 from roilab.errors import UserError
 from roilab.files import refuse_link
 from roilab.sweep.plan import Trial
-from roilab.sweep.state import OnUpdate, State, load_record, save_record, state_of
+from roilab.sweep.state import (
+    OnUpdate,
+    State,
+    is_of_other_trial,
+    load_record,
+    save_record,
+    state_of,
+)
 
 # Files of a run whose weights another arm evaluates, the config last: with it, the folder is a run
 # that can be resumed.
@@ -135,7 +142,7 @@ def run_trial(
             return before
         run = Run(trial.folder)
         record = load_record(trial)
-        if record is not None and record.get("config") != trial.arm.config:
+        if record is not None and is_of_other_trial(record, trial):
             # It began with another config, and has trained nothing.
             run.config_file.unlink(missing_ok=True)
         save_record(trial, before.seconds)  # first: a run folder without it is not of a sweep
@@ -210,7 +217,7 @@ def _copy_weights(trial: Trial, source: Path) -> None:
     run = Run(source)
     if not (run.results_file.is_file() and run.weights.is_file()):
         raise UserError(
-            f"the weights of '{trial.arm.weights_of}', seed {trial.seed} do not exist",
+            f"the weights of '{trial.arm.weights_of}', {trial.place} do not exist",
             file=run.weights,
             remedy="train that arm first, as the same command does; if its weights were deleted, "
             f"delete {source}",

@@ -56,7 +56,13 @@ OnUpdate = Callable[[Trial, State], object]
 
 def trial_identity(trial: Trial) -> dict[str, object]:
     """The identity of a trial, independent of where it and its config are stored."""
-    return {"arm": trial.arm.name, "seed": trial.seed, "config": trial.arm.config}
+    identity = {"arm": trial.arm.name, "seed": trial.seed, "config": trial.arm.config}
+    return identity | ({"fold": list(trial.fold_overrides)} if trial.fold_overrides else {})
+
+
+def is_of_other_trial(record: Mapping[str, Any], trial: Trial) -> bool:
+    """Whether the record in a trial's folder is of one that would be trained in another way."""
+    return any(record.get(key) != value for key, value in trial_identity(trial).items())
 
 
 def state_of(trial: Trial) -> State:
@@ -74,8 +80,8 @@ def state_of(trial: Trial) -> State:
             raise UserError(message, file=trial.folder, remedy=remedy)
         return State("open")
     trained = run.results_file.is_file() or run.weights.is_file()
-    if trained and any(record.get(key) != value for key, value in trial_identity(trial).items()):
-        arm = [trial.arm.config_file, *trial.arm.overrides]
+    if trained and is_of_other_trial(record, trial):
+        arm = [trial.arm.config_file, *trial.arm.overrides, *trial.fold_overrides]
         compare = shlex.join(["roilab", "config", "diff", str(trial.folder), *arm])
         raise UserError(
             f"{trial.title} was run with other settings",

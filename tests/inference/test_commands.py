@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from tests.evaluation.test_published import coco_like
 
 from roilab.data.dataset import load_dataset
 from roilab.data.mask_to_polygons import read_annotations
@@ -216,6 +217,17 @@ def test_a_published_table_stands_beside_the_results(
     done = script("evaluate", "--run", own_run.folder, *options, status=2)
     assert "--published" in done.stderr
     assert "keypoint AP" in done.stderr
+
+
+def test_coco_persons_have_their_published_table(
+    script: Script, own_run: Run, figures: FiguresPaths, tmp_path: Path
+) -> None:
+    coco_like(figures, tmp_path, (139, 285, 632, 581929))
+    data = ("--data", tmp_path / "coco.json", "--images", tmp_path)
+    done = script("evaluate", "--run", own_run.folder, *data)
+    assert "CMU-Pose+++" in done.stdout
+    done = script("evaluate", "--run", own_run.folder, *data, "dataloader.test.batch_size=2")
+    assert "CMU-Pose+++" in done.stdout
 
 
 def pictures_in(page: str) -> list[Image.Image]:

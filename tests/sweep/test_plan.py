@@ -81,7 +81,7 @@ def test_folds_are_trained_with_each_seed(file: Path, tmp_path: Path) -> None:
     assert trials[3].folder == tmp_path / "RoI_Pool/fold_1/seed_3"
     assert trials[4].source == tmp_path / "plain/fold_1/seed_3"
     assert trials[3].title == "arm 'RoI Pool', fold 1, seed 3"
-    data = ("data.val.files=fold_1.json", "data.strict=True")
+    data = ("data.val.files=fold_1.json", "data.strict=true")
     assert trials[3].overrides[2:5] == (*data, "train.seed=3")
     # What a fold holds is part of what a trial is.
     assert trial_identity(trials[0]) != trial_identity(replace(trials[0], fold_overrides=data))

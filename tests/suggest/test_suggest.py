@@ -224,6 +224,26 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     assert set(setup.val.classes) == {NAMES[0], *(f"{name} x" for name in NAMES[1:])}
 
 
+def test_a_base_of_the_user_keeps_its_data_and_rules(tmp_path: Path) -> None:
+    places = dogs(tmp_path / "other", 1)
+    val = {key.replace("train", "val"): place for key, place in places.items()}
+    rule = "data.rules.class_map={dog: wolf}"
+    first = suggest_config(dogs(tmp_path / "mine") | val, [rule], CPU)
+    base = written(first, tmp_path)
+    again = suggest_config(dogs(tmp_path / "mine"), [], CPU, str(base))
+    assert again.val is not None
+    assert len(again.val) == 1
+    assert again.train.classes == ("wolf",)
+    assert prepare(again.draft.cfg).val.classes == ("wolf",)
+
+
+def test_a_skeleton_that_is_asked_away(figures: FiguresPaths) -> None:
+    places = {"data.train.files": str(figures.train)}
+    suggestion = suggest_config(places, ["data.skeleton=null"], CPU)
+    assert (suggestion.heads.mask, suggestion.heads.keypoint) == (True, False)
+    assert prepare(suggestion.draft.cfg).val.skeleton is None
+
+
 def test_a_large_model_for_a_gpu(tmp_path: Path) -> None:
     cfg = suggest_config(dogs(tmp_path), [], GPU).draft.cfg
     assert cfg.model.backbone.bottom_up.stages.depth == 50

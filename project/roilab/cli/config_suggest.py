@@ -1,7 +1,7 @@
 """Write a config that fits a data set and this machine, each line with its reason.
 
     roilab config suggest --train train.json --images photos --val val.json --output my_config.py
-    roilab config suggest --train train.json --images photos --default-class balloon \\\\
+    roilab config suggest --train train.json --images photos --default-class balloon \\
         --output my_config.py train.seed=1
     roilab train --config-file my_config.py
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -13,6 +14,7 @@ from roilab.engine.build_data import build_dataset, has_head
 from roilab.engine.config_keys import escaped
 from roilab.engine.overrides import Reference, split_override
 from roilab.errors import UserError
+from roilab.files import config_folder
 from roilab.skeleton import Skeleton
 from roilab.suggest import rules
 from roilab.suggest.anchors import AnchorFit
@@ -63,8 +65,11 @@ def suggest_config(
     Raises:
         UserError: the data cannot be read, or they cannot train the heads of the base.
     """
-    reading = _reading_config(places, asked)
+    reading_draft = _reading_draft(places, asked, base)
+    reading = reading_draft.cfg
     points, skeleton = _points(reading)
+    if reading_draft.is_asked("data.skeleton"):
+        skeleton = None
     if skeleton is not None:
         reading.data.skeleton = skeleton.name
     train = build_dataset(reading, "data.train")
@@ -93,16 +98,23 @@ def suggest_config(
     return Suggestion(draft, train, val, heads, anchors)
 
 
-def _reading_config(places: Mapping[str, Any], asked: Sequence[str]) -> DictConfig:
-    """A config by which the data are read, which all configs read in the same way."""
+def _reading_draft(places: Mapping[str, Any], asked: Sequence[str], base: str | None) -> Draft:
+    """A config by which the data are read: the user's base, or one of RoILab's.
+
+    RoILab's configs all read data in the same way, but some name COCO, which is not meant here.
+    """
     keys = {text: split_override(text)[0] for text in asked}
     of_data = [
         text for text in asked if keys[text].startswith("data.") or keys[text] == "train.device"
     ]
-    draft = Draft("small_mask", of_data)
+    name = "small_mask"
+    if base is not None:
+        folders = Path(config.find_config(base)).resolve().parents
+        name = name if config_folder().resolve() in folders else base
+    draft = Draft(name, of_data)
     for key, value in places.items():
         draft.add("", values={key: value})
-    return draft.cfg
+    return draft
 
 
 def _points(reading: DictConfig) -> tuple[int, Skeleton | None]:

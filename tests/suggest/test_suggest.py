@@ -278,6 +278,21 @@ def test_tiny_objects_get_a_finer_level(tmp_path: Path) -> None:
     assert suggestion.anchors.best.bound.at_50 > 0.3
 
 
+def test_rare_classes_are_drawn_more_often(tmp_path: Path) -> None:
+    dog, cat = (triangle(10, 10, 40, 50, kind=kind) for kind in ("dog", "cat"))
+    common = suggest_config(via_set(tmp_path, *[[dog]] * 4, [dog, cat]), [], CPU)
+    assert "Rare classes" not in reasons(common)
+    images = [*[[dog]] * 39, [dog, cat]]
+    rare = suggest_config(via_set(tmp_path, *images), [], CPU)
+    assert "Rare classes: images with a class of fewer than 10% of them" in reasons(rare)
+    assert "cat 2.0 times." in reasons(rare)
+    assert prepare(config.load_config(written(rare, tmp_path)))
+    asked = suggest_config(
+        via_set(tmp_path, *images), ["dataloader.train.repeat_threshold=0.3"], CPU
+    )
+    assert asked.draft.cfg.dataloader.train.repeat_threshold == 0.3
+
+
 def test_one_box_keeps_the_anchors(tmp_path: Path) -> None:
     places = via_set(tmp_path, [triangle(10, 10, 40, 50, kind="dog")])
     suggestion = suggest_config(places, [], CPU)

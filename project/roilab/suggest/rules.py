@@ -1,6 +1,7 @@
 """Rules by which a config follows from a data set and a machine; each adds a part to a draft."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from roilab.data.class_balance import class_repeat_factor
 from roilab.data.dataset import DetectionDataset
 from roilab.engine import config
 from roilab.evaluation.memory_bound import resized_size
@@ -22,7 +24,7 @@ from roilab.suggest.anchors import (
 )
 from roilab.suggest.draft import Draft, Hardware
 from roilab.suggest.trainable import boxes_of
-from roilab.text import counted
+from roilab.text import counted, first_of
 
 _RPN = "model.proposal_generator"
 _LEVELS, _STRIDES = f"{_RPN}.in_features", f"{_RPN}.anchor_generator.strides"
@@ -36,6 +38,7 @@ _LOOKED_AT = 1000  # images
 # Detectron2's model zoo: 5.0 GB for two images of 800 x 1333 pixels (Keypoint R-CNN, R50-FPN).
 _BYTES_OF_IMAGE = 2.5e9
 _USABLE = 0.7  # of the memory of a GPU
+_RARE = 0.1  # the share of the images below which a class is rare
 
 
 def boxes_in_images(cfg: DictConfig, dataset: DetectionDataset, divisor: int) -> list[BoxesInImage]:
@@ -237,6 +240,31 @@ def _sizes_and_ratios(node: Any) -> tuple[list[list[float]] | None, list[float] 
     if all(isinstance(level, list) and level == ratios[0] for level in ratios):
         ratios = ratios[0]
     return sizes, ratios if all(isinstance(ratio, int | float) for ratio in ratios) else None
+
+
+def set_sampling(draft: Draft, train: DetectionDataset) -> None:
+    """Draw the images of rare classes more often, where there are any."""
+    images = Counter(
+        name
+        for record in train.records
+        for name in {
+            train.classes[anno["category_id"]]
+            for anno in record["annotations"]
+            if not anno.get("iscrowd", 0)
+        }
+    )
+    factors = {
+        name: class_repeat_factor(images[name], len(train), _RARE)
+        for name in train.classes
+        if 0 < images[name] < _RARE * len(train)
+    }
+    if factors:
+        times = first_of([f"{name} {factor:.1f} times" for name, factor in factors.items()])
+        draft.add(
+            "Rare classes",
+            f"images with a class of fewer than {_RARE:.0%} of them are drawn more often: {times}",
+            {"dataloader.train.repeat_threshold": _RARE},
+        )
 
 
 def set_training(draft: Draft, train: DetectionDataset, hardware: Hardware) -> None:

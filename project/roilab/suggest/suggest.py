@@ -92,6 +92,7 @@ def suggest_config(
     backbone = draft.build_model(train).backbone
     rules.set_image_size(draft, train, backbone)
     anchors = rules.set_anchors(draft, train, backbone)
+    rules.set_sampling(draft, train)
     rules.set_training(draft, train, hardware)
     rules.set_periods(draft, has_val=val is not None)
     draft.build_model(train)  # it still fits

@@ -32,4 +32,4 @@ def on_figures(sweep, base, *, seeds, **changes):
     own = sweep.get("overrides", {})
     more = changes.pop("overrides", {})
     sweep.update(base=f"../{base}.py", seeds=list(seeds), **changes)
-    sweep.overrides = {**own, **_overrides, **more}
+    sweep["overrides"] = {**own, **_overrides, **more}

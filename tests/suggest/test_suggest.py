@@ -228,9 +228,13 @@ def test_a_base_of_the_user_keeps_its_data_and_rules(tmp_path: Path) -> None:
     places = dogs(tmp_path / "other", 1)
     val = {key.replace("train", "val"): place for key, place in places.items()}
     rule = "data.rules.class_map={dog: wolf}"
-    first = suggest_config(dogs(tmp_path / "mine") | val, [rule], CPU)
+    asked = [rule, "train.max_iter=77", "dataloader.train.total_batch_size=3"]
+    first = suggest_config(dogs(tmp_path / "mine") | val, asked, CPU)
     base = written(first, tmp_path)
     again = suggest_config(dogs(tmp_path / "mine"), [], CPU, str(base))
+    assert again.draft.cfg.train.max_iter == 77
+    assert again.draft.cfg.dataloader.train.total_batch_size == 3
+    assert "Iterations: as you asked" in reasons(again)
     assert again.val is not None
     assert len(again.val) == 1
     assert again.train.classes == ("wolf",)

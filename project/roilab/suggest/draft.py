@@ -16,6 +16,8 @@ from roilab.engine.overrides import split_override
 from roilab.engine.preflight import check_geometry
 from roilab.engine.setup import build_without_memory, fit_model
 
+_PLACES = ("data.train.", "data.val.", "train.output_dir")
+
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
@@ -44,23 +46,39 @@ class Part:
 class Draft:
     """A config of a base and of the overrides that the user asked for, to which parts are added.
 
+    Args:
+        base, asked: see `roilab.engine.config.base_config`.
+        defaults: where the base is the user's own, configs of RoILab: other values than theirs are
+            the user's, and stay.
+
     Attributes:
         cfg: the config as it is so far.
         parts: in the order in which they were added.
     """
 
-    def __init__(self, base: str, asked: Sequence[str]) -> None:
+    def __init__(
+        self, base: str, asked: Sequence[str], defaults: Sequence[DictConfig] = ()
+    ) -> None:
         self.base = base
         self.asked = list(asked)
+        self.defaults = list(defaults)
         self.cfg: DictConfig = config.base_config(base, asked)
+        self.start = copy.deepcopy(self.cfg)
         self.parts: list[Part] = []
 
     def is_asked(self, key: str) -> bool:
-        """Whether the user asked for a value of this key, of one above it, or of one below it."""
+        """Whether the user set this key: it, one above or one below, or it in a base of their own.
+
+        Where the data and the run folder are does not follow from a base.
+        """
         keys = [split_override(text)[0] for text in self.asked]
-        return any(
-            f"{a}.".startswith(f"{b}.") for other in keys for a, b in ((key, other), (other, key))
-        )
+        pairs = [pair for other in keys for pair in ((key, other), (other, key))]
+        if any(f"{inner}.".startswith(f"{outer}.") for inner, outer in pairs):
+            return True
+        if not self.defaults or key.startswith(_PLACES):
+            return False
+        value = OmegaConf.select(self.start, key)
+        return all(value != OmegaConf.select(cfg, key) for cfg in self.defaults)
 
     def add(self, topic: str, reason: str = "", values: Mapping[str, Any] | None = None) -> None:
         """Set values for a reason, but for those that the config has; the topic begins the reason.

@@ -81,8 +81,9 @@ def suggest_config(
 
     if reading.train.device == "cpu":
         hardware = Hardware(hardware.cores, None)
-    name = base or _BASES[heads.mask, heads.keypoint][hardware.gpu_memory is not None]
-    draft = Draft(name, asked)
+    names = _BASES[heads.mask, heads.keypoint]
+    defaults = [config.base_config(name) for name in names] if _is_own(base) else []
+    draft = Draft(base or names[hardware.gpu_memory is not None], asked, defaults)
     _add_data(draft, places, train, val)
     if skeleton is not None:
         reason = f"the points carry the names of {skeleton.name}"
@@ -108,14 +109,17 @@ def _reading_draft(places: Mapping[str, Any], asked: Sequence[str], base: str | 
     of_data = [
         text for text in asked if keys[text].startswith("data.") or keys[text] == "train.device"
     ]
-    name = "small_mask"
-    if base is not None:
-        folders = Path(config.find_config(base)).resolve().parents
-        name = name if config_folder().resolve() in folders else base
-    draft = Draft(name, of_data)
+    draft = Draft(base if base is not None and _is_own(base) else "small_mask", of_data)
     for key, value in places.items():
         draft.add("", values={key: value})
     return draft
+
+
+def _is_own(base: str | None) -> bool:
+    """Whether a base is the user's, not one of RoILab's."""
+    if base is None:
+        return False
+    return config_folder().resolve() not in Path(config.find_config(base)).resolve().parents
 
 
 def _points(reading: DictConfig) -> tuple[int, Skeleton | None]:

@@ -113,9 +113,7 @@ def test_a_sheet_for_each_batch(
     [
         ("train.max_iters=5", "perhaps train.max_iter"),
         ("dataloader.train.augmentations=[{_target_: nowhere.Flip}]", "cannot be built"),
-        ("data.train.images=nowhere", "nowhere"),
         ("data.skeleton=null", "no skeleton"),
-        ("dataloader.train.total_batch_size=0", "a whole number from 1"),
     ],
 )
 def test_what_a_training_refuses(

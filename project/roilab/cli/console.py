@@ -23,6 +23,8 @@ from roilab.escaping import printable
 _IGNORED_WARNINGS = (
     r".*torch\.(jit\.script|meshgrid).*",
     "Creating a tensor from a list of numpy.ndarrays",
+    # It makes a tensor of a mask that Pillow has resized.
+    "The given NumPy array is not writable",
     # It counts the visible keypoints of a batch that has none.
     "Mean of empty slice|invalid value .* in scalar divide",
     # Pillow's limit; `roilab.image_files.read_rgb` refuses images beyond it.

@@ -16,6 +16,7 @@ from roilab import skeleton as skeletons
 from roilab import via
 from roilab.cli.console import say, with_options
 from roilab.curation.infer_skeleton import detect_coco_person
+from roilab.data.cityscapes import image_folder
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.data.usable_images import find_images, fit_all_instances
 from roilab.errors import UserError
@@ -79,7 +80,7 @@ def skeleton_of(args: argparse.Namespace, files: Iterable[via.Annotations]) -> S
 
 def folder_of(args: argparse.Namespace, annotations: via.Annotations) -> ImageFolder:
     """The images of a file: in the folders of --images, else beside it."""
-    roots = args.images or [Path(annotations.file).parent]
+    roots = args.images or [image_folder(annotations.file)]
     return ImageFolder(*roots, default_path=annotations.default_path)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roilab import via
+from roilab.data.cityscapes import is_cityscapes
 from roilab.data.usable_images import LocatedImages, fit_instances, narrow_range, usable_size
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
@@ -47,7 +48,9 @@ class CheckReport:
 def unusable_file(path: str | Path, error: UserError) -> CheckReport:
     """The findings of a file that cannot be used at all."""
     remedy = None
-    if Path(path).is_dir():
+    if is_cityscapes(path):
+        remedy = error.remedy
+    elif Path(path).is_dir():
         remedy = "it is a folder: give an annotation file, perhaps one in it"
     elif not Path(path).exists():
         remedy = "there is no such file: see that the path is right"

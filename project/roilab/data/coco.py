@@ -133,8 +133,11 @@ def dataset_to_coco(
             is_crowd = anno.get("iscrowd", 0)
             number = len(annotations) + 1
             annotations.append(coco_annotation(row, number, area=area, is_crowd=is_crowd))
-    keys = ("file_name", "width", "height")
-    images = [{"id": record["image_id"]} | {key: record[key] for key in keys} for record in records]
+    keys = ("file_name", "width", "height", "void")
+    images = [
+        {"id": record["image_id"]} | {key: record[key] for key in keys if key in record}
+        for record in records
+    ]
     return coco_document(images, annotations, classes, skeleton)
 
 

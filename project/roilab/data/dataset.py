@@ -16,6 +16,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from roilab import skeleton as skeletons
 from roilab import via
 from roilab.data import coco, records, usable_images
+from roilab.data.cityscapes import image_folder, is_cityscapes, read_cityscapes, require_labels
 from roilab.data.mask_to_polygons import box_of_rle
 from roilab.errors import UserError, argument
 from roilab.image_files import ImageFolder
@@ -56,6 +57,11 @@ class DetectionDataset:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.records[index]
+
+    @property
+    def is_cityscapes(self) -> bool:
+        """Whether all images are of Cityscapes, by whose own rules masks are then evaluated."""
+        return all("void" in record for record in self.records)
 
     @property
     def area_source(self) -> str:
@@ -111,12 +117,14 @@ def load_dataset(
     missing_images: usable_images.MissingImages = "error",
     on_problems: records.OnProblems = records.log_problems,
 ) -> DetectionDataset:
-    """Read annotation files (VIA or COCO, recognised by content), check them, and register them.
+    """Read annotations (VIA or COCO files, by content, or Cityscapes), check and register them.
 
     Args:
-        files: one annotation file or several, which are one data set, whatever their kinds.
+        files: one annotation file or several, which are one data set, whatever their kinds; the
+            labels of a split of Cityscapes, ROOT/gtFine/SPLIT, stand for a file.
         images: the folder of the images. For one file, several folders may be given; for several
-            files, one entry a file, a folder or several. None: the folder of each annotation file.
+            files, one entry a file, a folder or several. None: the folder of each annotation file,
+            and for Cityscapes ROOT/leftImg8bit/SPLIT.
         rules: how attributes of VIA files become classes and keypoints; COCO files have none, and
             are read by `class_map`, `default_class` and `unlabelled` alone.
         classes: class names in the order of the model's outputs; None: those of the files, the
@@ -161,7 +169,10 @@ def _read(
     # For masks the box around them, and no points for keypoints: a region stands for each COCO
     # annotation, and `via.build_instances` takes the rest from that.
     files = [
-        via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False) for path, _ in sources
+        read_cityscapes(path, box_of_rle)
+        if is_cityscapes(path)
+        else via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False)
+        for path, _ in sources
     ]
     sets = [via.build_instances(annotations, rules, skeleton) for annotations in files]
     names = records.class_names(files, sets, rules, classes)
@@ -312,7 +323,9 @@ def _sources(
         remedy = "give files=FILE images=DIR"
         raise UserError(message, key="files", found=files, expected=expected, remedy=remedy)
     for path in paths:
-        if not path.is_file():
+        if is_cityscapes(path):
+            require_labels(path)
+        elif not path.is_file():
             message = "the annotation file does not exist"
             raise UserError(message, key="files", file=path, remedy="give files=FILE images=DIR")
     sources = list(zip(paths, _folders(paths, images), strict=True))
@@ -335,7 +348,7 @@ def _folders(
     """The folders of the images of each annotation file, by `images` of `load_dataset`."""
     folders: list[tuple[Path, ...]]
     if images is None:
-        folders = [(path.parent,) for path in paths]
+        folders = [(image_folder(path),) for path in paths]
     elif isinstance(images, str):
         folders = [(Path(images),)] * len(paths)
     elif len(paths) == 1:

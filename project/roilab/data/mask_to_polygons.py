@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pycocotools import mask as mask_utils
 
 from roilab import via
+from roilab.data.cityscapes import is_cityscapes, read_cityscapes
 
 Ring = list[float]
 # Directions of a border, clockwise on the screen, the mask to the right: x and y steps.
@@ -71,7 +72,9 @@ def box_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
 
 
 def read_annotations(path: str | Path, *, strict: bool = False) -> via.Annotations:
-    """`via.read`, with COCO's run-length encoded masks as polygons."""
+    """`via.read`, with run-length encoded masks as polygons; also of a folder of Cityscapes."""
+    if is_cityscapes(path):
+        return read_cityscapes(path, rings_of_rle)
     return via.read(path, strict=strict, rings_of_rle=rings_of_rle)
 
 

@@ -35,18 +35,23 @@ def detectron2_record(
 ) -> dict[str, Any]:
     """The Detectron2 dict of an image of a `size`, width and height; its crowds come last.
 
-    `number` is the image's id, None where it has yet to be numbered.
+    `number` is the image's id, None where it has yet to be numbered. An image of Cityscapes has
+    `void`, the run-length encoded pixels on which detections are not judged.
     """
     instances = (*image.instances, *image.crowds)
     width, height = size
     annotations = [detectron2_annotation(one, classes, skeleton, *size) for one in instances]
-    return {
+    record: dict[str, Any] = {
         "file_name": file_name,
         "image_id": number,
         "width": width,
         "height": height,
         "annotations": annotations,
     }
+    coco = image.record.coco
+    if coco is not None and coco.void is not None:
+        record["void"] = coco.void
+    return record
 
 
 def declared_ids(files: Sequence[via.Annotations], rules: via.LabelRules) -> dict[str, int | str]:

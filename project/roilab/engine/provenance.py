@@ -153,10 +153,10 @@ def data_fingerprint(dataset: DetectionDataset, files: Sequence[str]) -> dict[st
         files: its annotation files, if there are any.
 
     Returns:
-        `annotations`, a digest a file; `images`, their number; digests of `records` (the images'
-        names and sizes in pixels, and their annotations, in order, with classes and keypoints), of
-        `sizes` (of the image files, in bytes) and of `times` (when these were written); `latest`,
-        the last of these, in nanoseconds since 1970.
+        `annotations`, a digest a file, none for a folder of Cityscapes; `images`, their number;
+        digests of `records` (the images' names and sizes in pixels, and their annotations, in
+        order, with classes and keypoints), of `sizes` (of the image files, in bytes) and of `times`
+        (when these were written); `latest`, the last of these, in nanoseconds since 1970.
     """
     sizes = []
     times = []
@@ -171,7 +171,7 @@ def data_fingerprint(dataset: DetectionDataset, files: Sequence[str]) -> dict[st
     for record in dataset.records:
         pickler.dump({**record, "file_name": os.path.basename(record["file_name"])})  # noqa: PTH119
     return {
-        "annotations": [str(Digest(read_bytes(file))) for file in files],
+        "annotations": [str(Digest(read_bytes(file))) for file in files if not Path(file).is_dir()],
         "images": len(dataset),
         "records": str(records),
         "sizes": str(Digest(repr(sizes).encode())),

@@ -102,7 +102,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Container(StrEnum):
-    """The kinds of file that are read, recognised by content, never by name."""
+    """The kinds of file that are read, by content, never by name; and Cityscapes, by its layout."""
 
     VIA2_PROJECT = "VIA 2 project"
     VIA3_PROJECT = "VIA 3 project"
@@ -113,6 +113,7 @@ class Container(StrEnum):
     VIA3_CSV = "VIA 3 CSV"
     VIA1_CSV = "VIA 1 CSV"
     VIA2_CSV = "VIA 2 CSV"
+    CITYSCAPES = "Cityscapes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +229,17 @@ class CocoCategory:
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """The id of an image in a COCO file, and its (width, height) in pixels, None if not stated."""
+    """An image of a COCO file or of Cityscapes.
+
+    Attributes:
+        id: in the file.
+        size: (width, height) in pixels, None if not stated.
+        void: of Cityscapes, the run-length encoded pixels on which detections are not judged.
+    """
 
     id: int | str
     size: tuple[int, int] | None
+    void: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

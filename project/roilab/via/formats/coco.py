@@ -185,7 +185,7 @@ class CocoReader:
                 lengths = {side: n for side, n in sides.items() if type(n) is int and n > 0}
                 size = (lengths["width"], lengths["height"]) if len(lengths) == 2 else None
                 attributes = {side: str(length) for side, length in lengths.items()}
-                is_coco = self.container is records.Container.COCO
+                is_coco = self.container is not records.Container.VIA_COCO
                 coco = records.CocoImage(coco_values.id_of(row), size) if is_coco else None
                 record = records.ImageRecord(key, name, None, (), attributes, coco=coco)
                 self.images[key] = CocoImageEntry(record, reporter)
@@ -233,7 +233,7 @@ class CocoReader:
             return
         if is_labelled and (self.source.keypoints_as_points or not shapes):
             drawn += [(point, {**values, **own}) for point, own in self.points(category, keypoints)]
-        kept = coco if self.container is records.Container.COCO else None
+        kept = coco if self.container is not records.Container.VIA_COCO else None
         image.regions += _regions(drawn, image.shapes, kept)
         image.shapes += len(drawn)
         if shapes and mask is not None:

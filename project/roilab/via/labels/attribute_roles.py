@@ -48,7 +48,7 @@ def roles_of(
         UserError: a named attribute does not occur, or an attribute has to be named.
     """
     tags = tagged(annotations.region_attributes)
-    if annotations.container is records.Container.COCO:
+    if annotations.container in (records.Container.COCO, records.Container.CITYSCAPES):
         names = (tags.get(role) for role in ("class", "keypoint", "instance", "visibility"))
         return Roles(*names)  # type: ignore[arg-type] # these four
     label = rules.class_attribute

@@ -1,12 +1,13 @@
 """Analysis of an AP: by IoU threshold, image, operating point, confused class and keypoint."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from roilab.evaluation.ap import Detections, GroundTruth, coco_eval
-from roilab.evaluation.bootstrap import Matches, match_detections
+from roilab.evaluation.bootstrap import match_detections
+from roilab.evaluation.matches import Matches
 from roilab.skeleton import oks_terms
 
 
@@ -108,7 +109,8 @@ def image_ap50(matches: Mapping[str, Matches]) -> list[float | None]:
         for image in np.flatnonzero(of_class.objects):
             # Its own detections alone: as a weight of 1 among zeros it would cost as much as all.
             own = order[ends[image] : ends[image + 1]]
-            part = Matches(
+            part = replace(
+                of_class,
                 image=np.zeros(len(own), int),
                 score=of_class.score[own],
                 true_positive=of_class.true_positive[:1, own],

@@ -1,4 +1,7 @@
-"""COCO average precision with the skeleton's own sigmas, and the limits of what counts for it."""
+"""Average precision by COCO's rules with the skeleton's own sigmas, and what counts for it.
+
+The masks of Cityscapes are evaluated by the rules of Cityscapes.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 from hotcoco import COCO, COCOeval
 
+from roilab.evaluation.cityscapes_ap import match_cityscapes
 from roilab.skeleton import Skeleton
 
 Results = dict[str, dict[str, float | None]]
@@ -48,6 +52,12 @@ class GroundTruth:
     skeleton: Skeleton | None = None
     max_detections: int | None = None
 
+    @property
+    def is_cityscapes(self) -> bool:
+        """Whether the images are of Cityscapes: see `roilab.evaluation.cityscapes_ap`."""
+        images = self.coco["images"]
+        return bool(images) and all("void" in image for image in images)
+
     def categories(self, task: str) -> list[Mapping[str, Any]]:
         """The categories that a task's AP is over."""
         posed = self.skeleton.classes if self.skeleton is not None else ()
@@ -85,6 +95,8 @@ class GroundTruth:
 def average_precision(truth: GroundTruth, detections: Detections, tasks: Sequence[str]) -> Results:
     """AP in percent, by COCO's rules (hotcoco, which gives pycocotools' figures in less time).
 
+    That of the masks of Cityscapes is by its own rules.
+
     Args:
         detections: COCO result rows: image_id, category_id, score, bbox, and segmentation (RLE) and
             keypoints where the task needs them; masks are ranked by `mask_score` if a row has it.
@@ -96,6 +108,9 @@ def average_precision(truth: GroundTruth, detections: Detections, tasks: Sequenc
     """
     results: Results = {}
     for task in tasks:
+        if task == "segm" and truth.is_cityscapes:
+            results[task] = _of_cityscapes(truth, detections)
+            continue
         coco = coco_eval(truth, detections, task)
         coco.evaluate()
         coco.accumulate()
@@ -113,6 +128,19 @@ def average_precision(truth: GroundTruth, detections: Detections, tasks: Sequenc
             parts[f"AP50-{category['name']}"] = parts["AP50"][..., index]
         results[task] = {name: _mean_percent(part) for name, part in parts.items()}
     return results
+
+
+def _of_cityscapes(truth: GroundTruth, detections: Detections) -> dict[str, float | None]:
+    """Mask AP in percent by Cityscapes' rules: all that has no areas of objects."""
+    once = np.ones((1, len(truth.coco["images"])), int)
+    matches = match_cityscapes(truth.coco, detections)
+    by_class = np.concatenate([of_class.ap(once) for of_class in matches.values()])
+    precision = np.where(np.isnan(by_class), -1, by_class)  # classes x thresholds
+    parts = {name: precision[:, of] for name, (area, of) in METRICS.items() if area == "all"}
+    for name, values in zip(matches, precision, strict=True):
+        parts[f"AP-{name}"] = values
+        parts[f"AP50-{name}"] = values[:1]
+    return {name: _mean_percent(part) for name, part in parts.items()}
 
 
 def _mean_percent(precision: np.ndarray) -> float | None:
@@ -147,6 +175,11 @@ def coco_eval(truth: GroundTruth, detections: Detections, task: str) -> COCOeval
     return coco
 
 
+def _limited(truth: GroundTruth, tasks: Sequence[str]) -> list[str]:
+    """The tasks whose AP counts a limited number of detections: not the masks of Cityscapes."""
+    return [task for task in tasks if task != "segm" or not truth.is_cityscapes]
+
+
 def raised_limits(truth: GroundTruth, tasks: Sequence[str]) -> list[str]:
     """Sentences about the tasks whose AP counts more detections than COCO's, with the numbers.
 
@@ -155,7 +188,7 @@ def raised_limits(truth: GroundTruth, tasks: Sequence[str]) -> list[str]:
     if truth.max_detections is not None:
         return []
     names: dict[str, list[str]] = {}  # of the tasks that share a sentence
-    for task in tasks:
+    for task in _limited(truth, tasks):
         stock = COCO_MAX_DETECTIONS[task]
         limit = truth.detection_limit(task)
         if limit > stock:
@@ -185,7 +218,7 @@ def exceeded_limits(
             )
             names.setdefault(text, []).append(name)
 
-    for task in tasks:
+    for task in _limited(truth, tasks):
         objects = truth.objects_per_image(task)
         limit = truth.detection_limit(task)
         add(f"{TASK_NAMES[task]} AP", objects, limit, "objects of a class")

@@ -1,71 +1,25 @@
 """AP on draws of the images, and differences between models with their bootstrap intervals.
 
-COCO's matching is done once; AP then follows from sums over the sorted detections, in which an
+The matching is done once; AP then follows from sums over the sorted detections, in which an
 image may count several times or not at all. Intervals are over images and seeds.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from roilab.evaluation.ap import IOU_THRESHOLDS, METRICS, Detections, GroundTruth, coco_eval
+from roilab.evaluation.cityscapes_ap import match_cityscapes
+from roilab.evaluation.matches import Matches
 from roilab.text import counted
 
 _DRAWS = 2000
 # Values of Student's t for each draw: with one, chance decides its tails, and so the interval.
 _T_VALUES = 200
-_RECALLS = np.linspace(0, 1, 101)
-_BLOCK = 2**24  # weights times detections that are held in memory at a time
-
-
-@dataclass(frozen=True)
-class Matches:
-    """The matches of one task and class at T thresholds of IoU or OKS, over I images.
-
-    Attributes:
-        image: D, the position of each detection's image.
-        score: D, the best first.
-        true_positive: T x D, whether a detection is matched to an object that counts.
-        false_positive: T x D, whether it is matched to nothing; neither: it lies in a crowd, say.
-        objects: I, the number of objects of an image that count.
-    """
-
-    image: np.ndarray
-    score: np.ndarray
-    true_positive: np.ndarray
-    false_positive: np.ndarray
-    objects: np.ndarray
-
-    def ap(self, weights: np.ndarray) -> np.ndarray:
-        """AP by COCO's rules, from 0 to 1: B x T, with NaN where there are no objects.
-
-        The weights are B x I, how often each image counts.
-        """
-        step = max(1, _BLOCK // max(1, len(self.image)))
-        blocks = [self._ap(weights[i : i + step]) for i in range(0, len(weights), step)]
-        return np.concatenate(blocks)
-
-    def _ap(self, weights: np.ndarray) -> np.ndarray:
-        """`ap`, with all weights in memory at once."""
-        total = weights @ self.objects  # B
-        counts = weights[:, self.image]  # B x D
-        result = np.full((len(weights), len(self.true_positive)), np.nan)
-        for t in range(len(self.true_positive)):
-            hits = np.cumsum(counts * self.true_positive[t], axis=1)
-            detections = hits + np.cumsum(counts * self.false_positive[t], axis=1)
-            precision = hits / np.maximum(detections, 1e-12)
-            # The best precision at this recall or a higher one.
-            best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-            for b in np.flatnonzero(total):
-                # As COCO has it: hits / total in floating point, the first that reaches a recall.
-                first = np.searchsorted(hits[b] / total[b], _RECALLS, side="left")
-                reached = first[first < len(self.image)]
-                result[b, t] = best[b, reached].sum() / len(_RECALLS)
-        return result
 
 
 def match_detections(
@@ -73,8 +27,14 @@ def match_detections(
 ) -> dict[str, Matches]:
     """The matches of each class that the task is over; images are in the order of their ids.
 
-    An area other than "all" is the size of the objects that count: "small", "medium", "large".
+    An area other than "all" is the size of the objects that count: "small", "medium", "large". The
+    masks of Cityscapes are matched by its rules, which have no such sizes.
     """
+    if task == "segm" and truth.is_cityscapes:
+        matches = match_cityscapes(truth.coco, detections)
+        if area == "all":
+            return matches
+        return {name: replace(of, objects=0 * of.objects) for name, of in matches.items()}
     coco = coco_eval(truth, detections, task)
     areas = list(coco.params.area_rng_lbl)
     # Keypoints have no small objects, by COCO's rules.

@@ -15,7 +15,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import transforms as T
-from detectron2.data.datasets.builtin import _PREDEFINED_SPLITS_COCO
+from detectron2.data.datasets.builtin import _PREDEFINED_SPLITS_COCO, _RAW_CITYSCAPES_SPLITS
 from detectron2.data.detection_utils import build_augmentation
 from detectron2.modeling import build_model as build_from_yaml
 from detectron2.solver import build_lr_scheduler
@@ -24,6 +24,7 @@ from detectron2.solver.lr_scheduler import LRMultiplier
 from omegaconf import DictConfig, ListConfig
 from torch import nn
 
+from roilab.data.cityscapes import image_folder
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.engine import config
 from roilab.engine.build_data import annotations_for
@@ -42,6 +43,9 @@ YAML = tuple(
     for task, folder, classes in TASKS
     for depth, time in (("R_50", "1x"), ("R_50", "3x"), ("R_101", "3x"))
 )
+CITYSCAPES = "mask_rcnn_R_50_FPN_cityscapes"
+# Detectron2's recipe begins with COCO's weights.
+YAML += ((CITYSCAPES, "coco weights", "Cityscapes/mask_rcnn_R_50_FPN.yaml", 8),)
 ROOM = importlib.resources.files("detectron2") / "model_zoo/configs"
 
 # Keys of the model that are different on purpose.
@@ -76,7 +80,9 @@ def load(name: str, classes: int, schedule: str | None = None) -> DictConfig:
     overrides = [f"data.num_classes={classes}", "data.num_keypoints=17"]
     if schedule == "3x":  # the config is that of 1x with every override left out
         overrides.append("train.schedule=3x")
-    name = f"{name}_1x" if schedule else name
+    if schedule == "coco weights":
+        overrides.append("train.init_checkpoint=coco")
+    name = f"{name}_1x" if schedule in ("1x", "3x") else name
     return config.load_config(f"configs/{name}.py", overrides)
 
 
@@ -159,8 +165,12 @@ def theirs_batch(path: str) -> int:
 
 def assert_same_files(node: DictConfig, name: str) -> None:
     places = functools.reduce(operator.or_, _PREDEFINED_SPLITS_COCO.values())
+    places |= {
+        split.format(task="instance_seg"): tuple(path.rstrip("/") for path in paths)
+        for split, paths in _RAW_CITYSCAPES_SPLITS.items()
+    }
     images, annotations = places[name]
-    assert node.images == f"datasets/{images}"
+    assert (node.images or str(image_folder(node.files))) == f"datasets/{images}"
     assert node.files == f"datasets/{annotations}"
 
 
@@ -297,6 +307,25 @@ def augmentation(thing: T.Augmentation) -> tuple[str, dict[str, Any]]:
         # One length is the same as a range of one.
         attributes = {k: v for k, v in attributes.items() if k not in ("is_range", "sample_style")}
     return type(thing).__name__, attributes
+
+
+def test_cityscapes_is_the_papers_recipe() -> None:
+    """Mask R-CNN, Appendix A: iterations and drops, and those from COCO's weights."""
+    fine = load(CITYSCAPES, 8)
+    sizes = ["data.num_classes=8", "data.num_keypoints=17"]
+    coco = config.load_config(f"configs/{CITYSCAPES}.py", ["train.schedule=coco", *sizes])
+    for cfg, weights, steps, drop in ((fine, "imagenet", 24000, 18000), (coco, "coco", 4000, 3000)):
+        assert (cfg.train.init_checkpoint, cfg.train.max_iter) == (weights, steps)
+        multiplier = config.build(cfg.lr_multiplier, "lr_multiplier")
+        rates = [cfg.optimizer.lr * multiplier(step / steps) for step in (drop - 1, drop)]
+        assert rates == pytest.approx([0.01, 0.001])
+        assert cfg.dataloader.train.total_batch_size == cfg.train.lr_batch_size == 8
+    assert (
+        fine.train.eval_period == read_yaml("Cityscapes/mask_rcnn_R_50_FPN.yaml").TEST.EVAL_PERIOD
+    )
+    changed = differing(config.to_plain_data(fine), config.to_plain_data(coco))
+    expected = ("train.init_checkpoint", "train.max_iter", "train.output_dir", "train.schedule")
+    assert changed == {*expected, "lr_multiplier.max_iter"}
 
 
 @pytest.mark.parametrize("depth", [50, 101])

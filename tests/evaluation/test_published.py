@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from roilab.data.cityscapes import CLASSES
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.errors import UserError
 from roilab.evaluation.ap import METRICS, TASK_NAMES, Results
 from roilab.evaluation.published import TABLES, published_table
 from roilab.synthetic import FiguresPaths
+
+from .cityscapes_tree import CASES, write_tree
 
 TASKS = ("bbox", "segm", "keypoints")
 
@@ -35,7 +38,7 @@ def test_rows_have_a_figure_for_each_column(table) -> None:
     for metric in table.columns.values():
         task, _, name = metric.partition("/")
         assert task in TASK_NAMES
-        assert name in METRICS
+        assert name in METRICS or name.removeprefix("AP-") in CLASSES
     for row in table.rows.values():
         assert len(row) == len(table.columns)
         assert all(0 < figure < 100 for figure in row if figure is not None)
@@ -65,3 +68,19 @@ def test_a_table_of_other_tasks_is_refused(figures: FiguresPaths) -> None:
     dataset = load_dataset(str(figures.val), skeleton="coco_person")
     with pytest.raises(UserError, match=r"(?s)published.*box AP and mask AP.*keypoint AP"):
         published_table("table4", dataset, ("bbox", "segm"))
+
+
+def test_cityscapes_has_its_table(figures: FiguresPaths, tmp_path: Path) -> None:
+    write_tree(tmp_path, CASES["all classes"])
+    dataset = load_dataset(str(tmp_path / "gtFine" / "val"))
+    table = TABLES["table7"]
+    assert published_table(None, dataset, ("bbox", "segm")) is table
+    assert published_table("table7", dataset, ("bbox", "segm")) is table
+    assert published_table(None, dataset, ("bbox",)) is None
+    assert list(table.columns) == [
+        *("AP val", "AP50", "person", "rider", "car", "truck", "bus", "train"),
+        *("mcycle", "bicycle"),
+    ]
+    sample = load_dataset(str(figures.val))
+    with pytest.raises(UserError, match=r"(?s)AP of Cityscapes.*published.*gtFine/SPLIT"):
+        published_table("table7", sample, ("bbox", "segm"))

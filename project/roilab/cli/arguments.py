@@ -16,7 +16,7 @@ from roilab.cli.parser import Argument, Parser, output_file
 Command = tuple[str, *tuple[Argument, ...]]  # what it does, and its arguments
 CONVERT_KINDS = ("via", "via-json", "via-csv", "coco")
 EXPORT_FORMATS = ("onnx", "torchscript", "exported-program")
-PUBLISHED_TABLES = ("table4",)
+PUBLISHED_TABLES = ("table4", "table7")
 PREDICT_KINDS = ("picture", "json", "via", "via-json", "via-csv", "coco", "csv", "video")
 
 
@@ -319,7 +319,8 @@ COMMANDS: dict[str, Command] = {
         arg(
             "--published",
             "put the results beside a table of the Mask R-CNN paper: table4 has keypoints of "
-            "persons (default: the table of the data, if they are COCO's persons)",
+            "persons, table7 masks of Cityscapes (default: the table of the data, if they are "
+            "COCO's persons or Cityscapes)",
             choices=PUBLISHED_TABLES,
         ),
         arg("--fast", "evaluate the fast mode of `roilab predict` and the app, and compare its AP"),

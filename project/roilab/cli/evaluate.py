@@ -12,8 +12,9 @@ The AP is explained by the OKS of each keypoint, by precision and recall at the 
 and by the classes that are confused. The page of --html adds AP by IoU threshold, the AP of single
 images, and pictures of the worst; it needs no network and no script.
 
-With --published, and by itself where the data are COCO's persons, the results also stand in the
-columns of a published table, above its rows: on the terminal, in the page, and in --output.
+With --published, and by itself where the data are COCO's persons or Cityscapes, the results also
+stand in the columns of a published table, above its rows: on the terminal, in the page, and in
+--output.
 
 Without overrides, the result is the run's own and is written to its results.json. With overrides,
 --data, --images, --weights or --fast it is of other settings, data or weights: results.json stays,
@@ -126,6 +127,9 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
         )
         say(about[-1])
     comparisons: list[Section] = []
+    if truth.is_cityscapes:
+        about.append("mask AP is by the rules of Cityscapes, box AP by those of COCO")
+        say(about[-1])
     if published is not None:
         comparisons += published_sections(published, evaluation.results)
         say(f"\n{published_text(published, evaluation.results)}")

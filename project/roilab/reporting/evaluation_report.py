@@ -32,10 +32,18 @@ def published_text(published: PublishedTable, results: Results) -> str:
 
 def published_sections(table: PublishedTable, results: Results) -> list[Section]:
     """A section with the results in the columns of a published table, and one with its rows."""
+    return rows_beside_published(table, [["this run", *table.row_of(results)]])
+
+
+def rows_beside_published(table: PublishedTable, ours: Sequence[Sequence[Cell]]) -> list[Section]:
+    """A section with rows of ours in the columns of a published table, and one with its rows.
+
+    Each of ours has a name before the columns.
+    """
     head = ("", *table.columns)
     rows: list[list[Cell]] = [[name, *figures] for name, figures in table.rows.items()]
     return [
-        Section(table.title, (), [Table(head, [["this run", *table.row_of(results)]])]),
+        Section(table.title, (), [Table(head, ours)]),
         Section("Published results", f"{table.source}.", [Table(head, rows)]),
     ]
 

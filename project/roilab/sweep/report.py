@@ -15,9 +15,10 @@ from roilab.engine.run_record import read_record
 from roilab.escaping import csv_cell
 from roilab.evaluation.ap import IOU_THRESHOLDS, METRICS, TASK_NAMES
 from roilab.evaluation.bootstrap import PairedDifference, interval_of_mean, paired_difference
+from roilab.evaluation.published import TABLES
 from roilab.files import write_whole
 from roilab.inference.rendering import PAGE_QUALITY, draw_comparison, jpeg
-from roilab.reporting import document, plots
+from roilab.reporting import document, plots, rows_beside_published
 from roilab.reporting.document import Picture, Plot, Section, Table, decimal
 from roilab.sweep.plan import Sweep, Trial
 from roilab.sweep.results import (
@@ -50,7 +51,8 @@ def write_report(
     """
     results = _results(sweep, states, reader)
     tasks = _tasks(results)
-    headline = [_task(task, sweep, results) for task in tasks] + _comparison(sweep, results)
+    headline = [_task(task, sweep, results) for task in tasks] + _cityscapes(results)
+    headline += _comparison(sweep, results)
     sections = [_beginning(sweep, states, results), *headline]
     if any(results.values()):
         sections += [_thresholds(task, results) for task in tasks]
@@ -150,6 +152,20 @@ def _interval(runs: Sequence[RunResults], name: str) -> str:
         return _DASH
     interval = interval_of_mean(np.stack([run.draws[name] for run in runs]))
     return _DASH if interval is None else f"{interval[0]:.1f} to {interval[2]:.1f}"
+
+
+def _cityscapes(results: ResultsByArm) -> list[Section]:
+    """The AP of each arm on Cityscapes in the columns of the published table, above its rows."""
+    runs = _all_runs(results)
+    if not runs or not all(run.dataset.is_cityscapes for run in runs):
+        return []
+    table = TABLES["table7"]
+    metrics = [metric.partition("/") for metric in table.columns.values()]
+    rows = [
+        [arm, *(_mean_and_deviation(of_arm.values(), task, name) for task, _, name in metrics)]
+        for arm, of_arm in results.items()
+    ]
+    return rows_beside_published(table, rows)
 
 
 def _comparison(sweep: Sweep, results: ResultsByArm) -> list[Section]:

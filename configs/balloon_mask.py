@@ -10,6 +10,7 @@ About 11 minutes on two cores with AMX; box AP 26.3, mask AP 28.7 (docs/results/
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
+from .common.augmentation import preset
 from .small_mask import data, dataloader, evaluation, lr_multiplier, model, optimizer, pooler, train
 
 for _split in ("train", "val"):
@@ -18,8 +19,9 @@ for _split in ("train", "val"):
 
 # There are few images: large changes of scale and light add variety (large-scale jitter, "Simple
 # Copy-Paste", arXiv 2012.07177).
-dataloader.train.update(
-    augmentations=[
+data.augmentation = "crops"
+data.augmentations.crops = preset(
+    [
         L(T.ResizeScale)(min_scale=0.5, max_scale=1.6, target_height=512, target_width=512),
         L(T.FixedSizeCrop)(crop_size=[320, 320]),
         L(T.RandomFlip)(horizontal=True),

@@ -15,7 +15,9 @@ for _split in ("train", "val"):
     data[_split].update(files=f"{_folder}/via_project.json", images=_folder)
 
 # The images are small, and look alike.
-dataloader.train.update(augmentations=[L(T.RandomFlip)(horizontal=True)], total_batch_size=8)
+data.update(augmentation="flip", augmentation_size=256)
+data.augmentations.flip.augmentations = [L(T.RandomFlip)(horizontal=True)]
+dataloader.train.total_batch_size = 8
 dataloader.test.augmentations = []
 train.update(lr_batch_size=8, max_iter=500, checkpoint_period=100)
 train.output_dir = "outputs/figures_mask"

@@ -13,6 +13,7 @@ Your own data, on the command line:
     data.missing_images=skip                             # leave out missing and broken images
     dataloader.train.repeat_threshold=0.1                # draw images of a class that is in fewer
                                                          # than a tenth of them more often (LVIS)
+    data.augmentation=copy_paste                         # or flip, lsj, small: augmentation.py
 Names with spaces or brackets need quotes for the shell only: "data.train.files=via (10).json"; see
 docs/overrides.md.
 For a data set in Detectron2's DatasetCatalog, see datasets/README.md.
@@ -24,6 +25,8 @@ from detectron2.config import LazyCall as L
 from roilab.data.dataset import load_dataset
 from roilab.data.loaders import eval_loader, train_loader
 from roilab.via import LabelRules
+
+from .augmentation import presets
 
 # Both splits take these from `data`.
 _names = ("rules", "classes", "skeleton", "strict", "missing_images")
@@ -62,15 +65,17 @@ data = dict(
         images="datasets/coco/val2017",
         **_shared,
     ),
+    augmentation="flip",  # the preset that the training uses, one of `augmentations`
+    augmentation_size=1024,  # side of the square images of lsj, small and copy_paste, in pixels
+    augmentations=presets,
 )
 
-_sizes = dict(short_edge_length=[640, 672, 704, 736, 768, 800], max_size=1333)
+_preset = "data.augmentations.${data.augmentation}"
 dataloader = dict(
     train=L(train_loader)(
-        augmentations=[
-            L(T.ResizeShortestEdge)(**_sizes, sample_style="choice"),
-            L(T.RandomFlip)(horizontal=True),
-        ],
+        augmentations=f"${{{_preset}.augmentations}}",
+        recompute_boxes=f"${{{_preset}.recompute_boxes}}",
+        copy_paste=f"${{{_preset}.copy_paste}}",
         total_batch_size=16,
         image_format="${model.input_format}",
         num_workers=4,  # may change when a run is resumed

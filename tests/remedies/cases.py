@@ -73,6 +73,7 @@ _RULES = {field.name: f"data.rules.{field.name}" for field in dataclasses.fields
 KEYS = [
     {name: f"data.{split}.{name}" if name in _OWN else f"data.{name}" for name in _ARGUMENTS}
     | _RULES
+    | {"copy_paste": "data.augmentations.copy_paste.copy_paste"}
     for split in ("train", "val")
 ]
 OPTIONS = console.OPTIONS | data_common.OPTIONS, console.option

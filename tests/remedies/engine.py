@@ -1,5 +1,6 @@
 """Remedies of configs, weights, training and run folders."""
 
+import copy
 import errno
 import json
 import os
@@ -9,17 +10,20 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from roilab.cli.console import with_options
 from roilab.data import dataset
+from roilab.data.dataset import DetectionDataset
 from roilab.engine import config, train_state, trusted
-from roilab.engine.build_data import build_dataset
+from roilab.engine.build_data import build_dataset, build_loader
 from roilab.engine.build_model import build_model, load_weights, weights_of
 from roilab.engine.checkpoint import InitialWeights, save_atomically
 from roilab.engine.load_run import check_meaning, load_run
@@ -60,6 +64,53 @@ def a_head_taken_out(training: Training, tmp_path: Path) -> Attempts:
 def another_number_of_classes(training: Training, tmp_path: Path) -> Attempts:
     yield wrong(training.setup, tmp_path, "model.roi_heads.num_classes=7")
     yield wrong(training.setup, tmp_path)
+
+
+_PASTE = "data.augmentations.copy_paste.copy_paste"
+
+
+@case("give {}, its default")
+def a_probability_of_two() -> Attempts:
+    def built(value: str) -> Wrong:
+        cfg = config.load_config(CONFIG, [f"{_PASTE}.probability={value}"])
+        return wrong(config.build, OmegaConf.select(cfg, _PASTE), _PASTE)
+
+    first = built("2")
+    yield first
+    assert first[0].key == f"{_PASTE}.probability"
+    yield built(str(first[0].remedy).removeprefix("give ").removesuffix(", its default"))
+
+
+def pasting(training: Training, folder: Path, count: int, *, outlines: bool) -> Attempts:
+    """Copy-paste between some images of boxes, and none, as the remedy shows it."""
+    off = "model.roi_heads.mask_in_features=null"
+    setup = training.setup(folder, "data.augmentation=copy_paste", off)
+    records = copy.deepcopy(setup.training_set.records[:count])
+    for anno in (anno for record in records for anno in record["annotations"]):
+        if not outlines:
+            del anno["segmentation"]
+    part = replace(setup.training_set, records=records)
+
+    def built(dataset: DetectionDataset, *overrides: str) -> None:  # the loader has no end
+        cfg = config.override(copy.deepcopy(setup.cfg), overrides)
+        build_loader(cfg, "dataloader.train", dataset)
+
+    first = wrong(built, part)
+    yield first
+    yield wrong(built, part, str(first[0].remedy).rpartition(" ")[2])
+    yield wrong(built, setup.training_set)
+
+
+@case("add images, or train without copy-paste: copy_paste=null")
+def copy_paste_with_a_single_image(training: Training, tmp_path: Path) -> Attempts:
+    yield from pasting(training, tmp_path, 1, outlines=True)
+
+
+@case(
+    "draw its outline or delete it in the file, or train without copy-paste: copy_paste=null",
+)
+def copy_paste_without_outlines(training: Training, tmp_path: Path) -> Attempts:
+    yield from pasting(training, tmp_path, 2, outlines=False)
 
 
 @case(

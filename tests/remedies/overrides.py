@@ -61,6 +61,22 @@ def an_empty_choice_of_a_sweep() -> Attempts:
 
 
 @case("give {}")
+def a_mistyped_preset_of_augmentations() -> Attempts:
+    first = wrong(config.load_config, CONFIG, ["data.augmentation=lsg"])
+    yield first
+    yield wrong(config.load_config, CONFIG, [str(first[0].remedy).removeprefix("give ")])
+
+
+@case(
+    "take the config file that the training was begun with, such as configs/small_mask.py, for a "
+    "training with another preset"
+)
+def another_preset_in_a_saved_config(training: Training) -> Attempts:
+    for file in (training.run.config_file, CONFIG):
+        yield wrong(config.load_config, file, ["data.augmentation=lsj"])
+
+
+@case("give {}")
 def a_mistyped_op_of_all_poolers() -> Attempts:
     def built(op: str) -> Wrong:
         cfg = config.load_config(CONFIG, ["data.num_classes=1", op])

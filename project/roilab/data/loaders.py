@@ -15,11 +15,13 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
 from roilab.data.class_balance import repeat_factors
+from roilab.data.copy_paste import CopyPaste
 from roilab.data.dataset import DetectionDataset
 from roilab.data.sampling import AUGMENTATION, BatchSampler, seeded
 from roilab.data.workers import leave_signals, signals_blocked, worker_count
 from roilab.errors import UserError
 from roilab.image_files import read_rgb
+from roilab.text import counted
 
 Batch = list[dict[str, Any]]
 _TRIES = 20  # images tried in place of one that cannot be read
@@ -168,6 +170,7 @@ def train_loader(
     aspect_ratio_grouping: bool = True,
     recompute_boxes: bool = False,
     repeat_threshold: float | None = None,
+    copy_paste: CopyPaste | None = None,
 ) -> DataLoader[Batch]:
     """An endless stream of shuffled, augmented batches, the same for any number of workers.
 
@@ -178,7 +181,10 @@ def train_loader(
         augmentations: Detectron2 augmentations; any that mirrors the image, such as a flip along
             either axis, swaps left and right keypoints as the dataset's skeleton says.
         total_batch_size: images a batch, over all processes.
-        masks, keypoints, bitmasks, image_format, recompute_boxes: see `Mapper`.
+        masks, keypoints, bitmasks, image_format: see `Mapper`.
+        recompute_boxes: as `Mapper` does; for a model without masks, too, where all instances have
+            outlines.
+        copy_paste: of instances between images; it needs the outlines of all instances.
         seed: of the order of the images and of their augmentations.
         first: the number of the batch to begin with, from 0.
         num_workers: processes that load images, as far as there are cores for them.
@@ -186,16 +192,20 @@ def train_loader(
             more often, see `repeat_factors`. None: a pass over the data draws each image once.
 
     Raises:
-        UserError: the model needs masks that the data set does not have, or a batch cannot be
-            shared by the processes.
+        UserError: the model or copy-paste needs masks that the data set does not have, a batch
+            cannot be shared by the processes, or copy-paste has a single image.
     """
     processes = comm.get_world_size()
     if total_batch_size % processes:
         message = "a batch cannot be shared evenly by the processes"
         expected = f"a multiple of {processes}"
         raise UserError(message, key="total_batch_size", found=total_batch_size, expected=expected)
+    if copy_paste is not None:
+        require_partners(dataset, masks)
+    with_outlines = masks or (recompute_boxes and first_without_outline(dataset) is None)
+    with_outlines |= copy_paste is not None
     mapper = Mapper(
-        dataset, augmentations, masks, keypoints, bitmasks, image_format, recompute_boxes
+        dataset, augmentations, with_outlines, keypoints, bitmasks, image_format, recompute_boxes
     )
     wide = [record["width"] > record["height"] for record in dataset.records]
     sampler = BatchSampler(
@@ -208,7 +218,7 @@ def train_loader(
         rank=comm.get_rank(),
         processes=processes,
     )
-    images: Any = _Augmented(dataset, mapper, seed)
+    images: Any = _Augmented(dataset, mapper, seed, copy_paste, masks=masks)
     return _Loader(
         images,
         batch_sampler=sampler,
@@ -228,30 +238,74 @@ class _Loader(DataLoader[Batch]):
 
 
 class _Augmented(Dataset[dict[str, Any]]):
-    """Images by `(position, index)`; the augmentation follows from the seed and the position."""
+    """Images by `(position, index)`; the augmentation follows from the seed and the position.
 
-    def __init__(self, dataset: DetectionDataset, mapper: Mapper, seed: int) -> None:
+    `masks`: whether the model needs those that `mapper` may return for copy-paste or for boxes.
+    """
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        mapper: Mapper,
+        seed: int,
+        copy_paste: CopyPaste | None,
+        *,
+        masks: bool,
+    ) -> None:
         # Serialised: workers share one copy, and each item is a fresh one.
         self.records = DatasetFromList(list(dataset.records))
         self.mapper = mapper
         self.seed = seed
+        self.copy_paste = copy_paste
+        self.masks = masks
 
     def __getitem__(self, where: tuple[int, int]) -> dict[str, Any]:
         position, index = where
         unreadable: list[tuple[str, str]] = []
         with seeded(self.seed, AUGMENTATION, position):
-            for _ in range(_TRIES):
-                item = self.mapper(self.records[index])
-                if "unreadable" not in item:
-                    break
-                unreadable += item["unreadable"]
-                index = int(torch.randint(len(self.records), ()))
-            else:
+            index, item = self._mapped(index, unreadable)
+            if item is None:
                 return {"unreadable": unreadable}
+            if self.copy_paste is not None and self.copy_paste.is_drawn():
+                # Any image but this one, or what is read in its place.
+                other = index + int(torch.randint(1, len(self.records), ()))
+                _, partner = self._mapped(other % len(self.records), unreadable)
+                if partner is not None:
+                    item = self.copy_paste(item, partner)
         item = {**item, "position": position}
+        if not self.masks and item["instances"].has("gt_masks"):
+            item["instances"].remove("gt_masks")
         if unreadable:
             item["unreadable"] = unreadable
         return item
+
+    def _mapped(
+        self, index: int, unreadable: list[tuple[str, str]]
+    ) -> tuple[int, dict[str, Any] | None]:
+        """An image, or in place of one that cannot be read another that is drawn; its index.
+
+        None if all those cannot be read, either; they are appended to `unreadable`.
+        """
+        for _ in range(_TRIES):
+            item = self.mapper(self.records[index])
+            if "unreadable" not in item:
+                return index, item
+            unreadable += item["unreadable"]
+            index = int(torch.randint(len(self.records), ()))
+        return index, None
+
+
+def first_without_outline(dataset: DetectionDataset) -> tuple[str, str] | None:
+    """The image file and the place of the first instance without an outline; None: all have one."""
+    for record in dataset.records:
+        for anno in record["annotations"]:
+            if anno.get("segmentation") or anno.get("iscrowd", 0):
+                continue
+            x, y, width, height = BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYWH_ABS)
+            name = dataset.classes[anno["category_id"]]
+            size = f"{width:.0f} wide, {height:.0f} high"
+            return record["file_name"], f"'{name}' at x {x:.0f}, y {y:.0f}, {size}"
+    return None
 
 
 def require_outlines(dataset: DetectionDataset) -> None:
@@ -260,16 +314,40 @@ def require_outlines(dataset: DetectionDataset) -> None:
     Raises:
         UserError: an instance has no outline.
     """
-    for record in dataset.records:
-        for anno in record["annotations"]:
-            if anno.get("segmentation") or anno.get("iscrowd", 0):
-                continue
-            x, y, width, height = BoxMode.convert(anno["bbox"], anno["bbox_mode"], BoxMode.XYWH_ABS)
-            name = dataset.classes[anno["category_id"]]
-            message = "the model has a mask head but an instance has no outline"
-            remedy = "draw its outline or delete it in the file, or train a keypoint config"
-            place = f"'{name}' at x {x:.0f}, y {y:.0f}, {width:.0f} wide, {height:.0f} high"
-            raise UserError(message, file=record["file_name"], found=place, remedy=remedy)
+    place = first_without_outline(dataset)
+    if place is not None:
+        message = "the model has a mask head but an instance has no outline"
+        remedy = "draw its outline or delete it in the file, or train a keypoint config"
+        raise UserError(message, file=place[0], found=place[1], remedy=remedy)
+
+
+def require_partners(dataset: DetectionDataset, masks: bool) -> None:
+    """Make sure that instances can be pasted between the images of a data set.
+
+    Args:
+        masks: whether the model has a mask head, for which `Mapper` checks the outlines.
+
+    Raises:
+        UserError: it has a single image, or an instance has no outline.
+    """
+    if len(dataset) < 2:
+        raise UserError(
+            "copy-paste takes instances from another image, and there is none",
+            key="copy_paste",
+            found=counted(len(dataset), "image"),
+            expected="at least 2 images",
+            remedy="add images, or train without copy-paste: copy_paste=null",
+        )
+    place = None if masks else first_without_outline(dataset)
+    if place is not None:
+        raise UserError(
+            "copy-paste cuts instances out along their outlines, and one has none",
+            key="copy_paste",
+            file=place[0],
+            found=place[1],
+            remedy="draw its outline or delete it in the file, or train without copy-paste: "
+            "copy_paste=null",
+        )
 
 
 class _EvalLoader(_Loader):

@@ -49,6 +49,31 @@ def rings_of(mask: npt.NDArray[np.bool_], tolerance: float = 0.0) -> tuple[list[
     return [ring for _, ring in rings], round(holes)
 
 
+def rings_without_holes(mask: npt.NDArray[np.bool_]) -> list[Ring]:
+    """Polygons that hold exactly the pixels of a mask, which is cut in two through each hole.
+
+    Args:
+        mask: H x W.
+
+    Returns:
+        Rings x0, y0, x1, y1, ... along the edges of pixels, in no order.
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return []
+    corner = np.array([columns[0], rows[0]], np.float32)
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    loops = [np.array(loop, np.float32) + corner for loop in _borders(part)]
+    hole = next((loop for loop in loops if cv2.contourArea(loop, oriented=True) < 0), None)
+    if hole is None:
+        return [loop.ravel().tolist() for loop in loops]
+    # The hole then lies at an edge of both parts or, where it is a column wide, of the right one.
+    cut = int(hole[:, 0].min() + hole[:, 0].max()) // 2
+    sides = mask.copy(), mask.copy()
+    sides[0][:, cut:] = sides[1][:, :cut] = False
+    return [ring for side in sides for ring in rings_without_holes(side)]
+
+
 def rings_of_rle(segmentation: Mapping[str, object]) -> tuple[list[Ring], int]:
     """The rings of a mask in COCO's run-length encoding, compressed or not; see `rings_of`.
 

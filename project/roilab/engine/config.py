@@ -6,6 +6,7 @@ allows. A mistake in either is a UserError with its key.
 """
 
 import builtins
+import difflib
 import importlib.resources
 import importlib.util
 import sys
@@ -44,6 +45,9 @@ _NEW_KEYS: tuple[tuple[str, str, Any], ...] = (
     ("train", "class_balance", None),
     ("data", "class_weights", None),
 )
+_PRESET, _PRESETS = "data.augmentation", "data.augmentations"
+# Where a preset comes from, which a saved config does not hold: it has the chosen one's parts.
+_SOURCES_OF_PRESETS = ("augmentations", "augmentation_size")
 _MAX_DETECTIONS = "evaluation.max_detections"
 _PREDICTOR = "model.roi_heads.box_predictor"
 TOPK = f"{_PREDICTOR}.test_topk_per_image"
@@ -99,8 +103,12 @@ def load_config(
     _check_weights(cfg)
     limits = _detection_limits(cfg)
     weights_of_file = _initial_weights(cfg)
+    preset_of_file = OmegaConf.select(cfg, _PRESET)
 
+    # The preset first: other overrides may change what it holds.
+    overrides = sorted(overrides, key=lambda text: not text.startswith(f"{_PRESET}="))
     override(cfg, overrides)
+    _check_preset(cfg, preset_of_file)
     if init_checkpoint is not None:
         cfg.train.init_checkpoint = init_checkpoint
     try:
@@ -139,6 +147,34 @@ def _read_training_config(path: str | Path) -> DictConfig:
         if isinstance(cfg.get(node), DictConfig):
             cfg[node].setdefault(key, default)
     return cfg
+
+
+def _check_preset(cfg: DictConfig, preset_of_file: Any) -> None:
+    """Make sure that the training's augmentation is one of the config's presets.
+
+    Raises:
+        UserError: it is not, or another one is chosen in a saved config, which has only its own.
+    """
+    name = OmegaConf.select(cfg, _PRESET)
+    presets = OmegaConf.select(cfg, _PRESETS)
+    if isinstance(presets, DictConfig) and name not in presets:
+        near = difflib.get_close_matches(str(name), map(str, presets), n=1, cutoff=0)
+        raise UserError(
+            "no preset of augmentations has this name",
+            key=_PRESET,
+            found=name,
+            expected=f"one of {', '.join(map(str, presets))}",
+            remedy=f"give {write_for_shell(_PRESET, near[0])}" if near else None,
+        )
+    if presets is None and name != preset_of_file:
+        raise UserError(
+            "a saved config has only the augmentations of its training",
+            key=_PRESET,
+            found=name,
+            expected=preset_of_file,
+            remedy="take the config file that the training was begun with, such as "
+            "configs/small_mask.py, for a training with another preset",
+        )
 
 
 def _initial_weights(cfg: DictConfig) -> str:
@@ -255,8 +291,11 @@ def to_yaml(data: Any) -> str:
 
 
 def to_plain_data(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved config as dicts, lists, text and numbers."""
+    """The resolved config as dicts, lists, text and numbers, of all presets only the chosen one."""
     data = OmegaConf.to_container(cfg, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
+    if isinstance(data, dict) and isinstance(data.get("data"), dict):
+        for name in _SOURCES_OF_PRESETS:
+            data["data"].pop(name, None)
     return _plain(data, "")
 
 

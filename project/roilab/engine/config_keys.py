@@ -35,6 +35,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     for text in overrides:
         key, written = texts.split_override(text)
+        _copy_shared_list(cfg, key)
         value = _parsed(cfg, key, written)
         _refuse_unknown_keys(cfg, key, value)
         _refuse_misfit(cfg, key, value)
@@ -108,6 +109,19 @@ def _separate(cfg: DictConfig, key: str) -> None:
         shared = call._get_full_key(None)
         parent[leaf] = {str(name): f"${{{shared}.{name!s}}}" for name in call}
         parent[leaf]["_target_"] = call["_target_"]
+
+
+def _copy_shared_list(cfg: DictConfig, key: str) -> None:
+    """Turn a list that refers to another into a copy, if the key is of something in it.
+
+    So `dataloader.train.augmentations.0.prob=1` changes this list, and not the preset.
+    """
+    names = key.split(".")
+    for count in range(1, len(names)):
+        parent, leaf = _parent(cfg, ".".join(names[:count]))
+        shared = _source(_raw(cfg, ".".join(names[:count])))
+        if parent is not None and isinstance(shared, ListConfig):
+            parent[leaf] = shared
 
 
 def _retarget(node: DictConfig, key: str, target: Any) -> None:

@@ -23,7 +23,8 @@ def load_run_config(run: Run, overrides: Sequence[str] = ()) -> DictConfig:
     """The config of a run with overrides; UserError for those of `data` that its splits share."""
     for text in overrides:
         key = text.partition("=")[0]
-        if key.startswith("data.") and not f"{key}.".startswith(("data.train.", "data.val.")):
+        of_split = ("data.train.", "data.val.", "data.augmentation.")
+        if key.startswith("data.") and not f"{key}.".startswith(of_split):
             # A saved config is resolved: each split has a copy of the settings that were shared.
             message = "a run's data settings stand in its splits"
             raise UserError(message, key=key, expected=key.replace("data.", "data.val.", 1))

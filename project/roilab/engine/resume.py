@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.utils import comm
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from roilab.data.class_balance import describe_repeats
 from roilab.engine import config, provenance, trusted
@@ -28,6 +28,9 @@ from roilab.files import writing
 from roilab.text import first_of
 
 log = logging.getLogger(__name__)
+
+# Arguments of the training loader that older runs do not name, with what they did.
+_NEW_ARGUMENTS = {"recompute_boxes": False, "copy_paste": None}
 
 
 @contextmanager
@@ -152,6 +155,16 @@ def fingerprints(setup: Setup) -> dict[str, dict[str, Any]]:
     return comm.all_gather(by_split)[0]
 
 
+def _add_new_keys(begun: DictConfig, cfg: DictConfig) -> None:
+    """Add to the config of an older run the keys about augmentation that it lacks, in place."""
+    loader, node = begun.dataloader.train, cfg.dataloader.train
+    for name, value in _NEW_ARGUMENTS.items():
+        if name in node:
+            loader.setdefault(name, value)
+    if "augmentation" in cfg.data:  # a name alone: what it stands for is compared
+        begun.data.setdefault("augmentation", cfg.data.augmentation)
+
+
 def check_resumable(
     run: Run, setup: Setup, data: Mapping[str, Mapping[str, Any]], *, allow_changed_data: bool
 ) -> list[str]:
@@ -168,6 +181,7 @@ def check_resumable(
     """
     begun = config.load_config(run.config_file)
     fit_limits(begun, setup.val)  # older runs do not have the limits of their data
+    _add_new_keys(begun, setup.cfg)
     differing = differences(begun, OmegaConf.create(config.to_plain_data(setup.cfg)))
     before = read_record(run.folder).get("data", {})
     # Without a record of the data, another place may be other data.

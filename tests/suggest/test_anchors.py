@@ -87,14 +87,16 @@ def test_kmeans_finds_groups() -> None:
     assert kmeans_in_log(values, 3) == pytest.approx([10, 100, 1000], rel=0.01)
 
 
-def images_of(sides: list[tuple[float, float]], count: int, seed: int = 0) -> list[BoxesInImage]:
+def images_of(
+    sides: list[tuple[float, float]], count: int, seed: int = 0
+) -> list[list[BoxesInImage]]:
     """Images of 512 x 512 pixels with a box of each width and height, anywhere."""
     rng = np.random.default_rng(seed)
     images = []
     for _ in range(count):
         centres = rng.uniform(150, 350, size=(len(sides), 2))
         half = np.array(sides) / 2
-        images.append(BoxesInImage(np.hstack([centres - half, centres + half]), 512, 512))
+        images.append([BoxesInImage(np.hstack([centres - half, centres + half]), 512, 512)])
     return images
 
 
@@ -128,9 +130,15 @@ def test_the_bound_is_of_images_that_nothing_was_fitted_to() -> None:
     fit = fit_anchors(images, SIZES, RATIOS, STRIDES, generator)
     assert fit.fitted is not None
     all_boxes = np.concatenate(
-        [best_ious(generator(fit.fitted.sizes, fit.fitted.ratios), image) for image in images]
+        [best_ious(generator(fit.fitted.sizes, fit.fitted.ratios), image) for (image,) in images]
     )
     assert fit.fitted.bound.mean < recall_bound(all_boxes).mean
+
+
+def test_the_sizes_of_an_image_stay_together() -> None:
+    """An image in two sizes is no image that nothing was fitted to."""
+    ((view,),) = images_of([(180, 30)] * LEAST_BOXES, 1)
+    assert fit_anchors([[view, view]], SIZES, RATIOS, STRIDES, generator).fitted is None
 
 
 @pytest.mark.parametrize("boxes", [1, LEAST_BOXES - 1])

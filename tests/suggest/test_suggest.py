@@ -23,7 +23,8 @@ from roilab.errors import UserError
 from roilab.escaping import one_line
 from roilab.files import config_folder
 from roilab.suggest.config_file import config_text
-from roilab.suggest.draft import Hardware
+from roilab.suggest.draft import Draft, Hardware
+from roilab.suggest.rules import set_augmentation
 from roilab.suggest.suggest import Suggestion, suggest_config
 from roilab.synthetic import FiguresPaths
 
@@ -280,6 +281,26 @@ def test_tiny_objects_get_a_finer_level(tmp_path: Path) -> None:
     assert prepare(cfg)
     assert suggestion.anchors is not None
     assert suggestion.anchors.best.bound.at_50 > 0.3
+
+
+def test_few_images_get_a_strong_augmentation(tmp_path: Path) -> None:
+    rectangles = [[rectangle(10, 10, 30, 40, kind="window")]] * 2
+    for preset, places in (
+        ("copy_paste", dogs(tmp_path / "dogs", 2)),
+        ("small", dogs(tmp_path / "dog", 1)),
+        ("small", via_set(tmp_path / "windows", *rectangles)),
+    ):
+        suggestion = suggest_config(places, [], CPU)
+        assert suggestion.draft.cfg.data.augmentation == preset
+        # Scale 1 of a preset is the size of the evaluation.
+        assert suggestion.draft.cfg.data.augmentation_size == 96
+        assert prepare(config.load_config(written(suggestion, tmp_path)))
+    draft = Draft("small_mask", [])
+    set_augmentation(draft, 1001, outlines=True)
+    assert draft.cfg.data.augmentation == "mild"
+    asked = suggest_config(dogs(tmp_path / "dogs", 2), ["data.augmentation=lsj"], CPU)
+    assert asked.draft.cfg.data.augmentation == "lsj"
+    assert "Augmentation: as you asked" in reasons(asked)
 
 
 def test_rare_classes_are_drawn_more_often(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ _FITS = (_Fit(None, True), *(_Fit(least, ratios) for least in (2, 4) for ratios 
 
 
 def fit_anchors(
-    images: Sequence[BoxesInImage],
+    images: Sequence[Sequence[BoxesInImage]],
     sizes: Sizes,
     ratios: Ratios,
     strides: Sequence[float],
@@ -205,13 +205,14 @@ def fit_anchors(
     is fitted to the others. There are as many anchors of each level as before.
 
     Args:
+        images: each in the sizes in which the model sees it.
         sizes, ratios, strides: of the config; each level has as many sizes, and a stride.
         make: builds a generator of sizes and ratios.
     """
-    images = [image for image in images if len(image.boxes)]
-    boxes = sum(len(image.boxes) for image in images)
-    default = Anchors(sizes, ratios, recall_bound(_ious(images, make(sizes, ratios))))
-    halves = (images[::2], images[1::2])
+    images = [views for views in images if len(views[0].boxes)]
+    boxes = sum(len(views[0].boxes) for views in images)
+    every, *halves = (list(itertools.chain(*part)) for part in (images, images[::2], images[1::2]))
+    default = Anchors(sizes, ratios, recall_bound(_ious(every, make(sizes, ratios))))
     if boxes < LEAST_BOXES or not all(halves):
         return AnchorFit(default, None, boxes)
 
@@ -220,7 +221,7 @@ def fit_anchors(
         fitted = partial(fit, sizes=sizes, ratios=ratios, strides=strides)
         swapped = zip(reversed(halves), map(fitted, halves), strict=True)
         ious = [_ious(half, make(*others)) for half, others in swapped]
-        candidates.append(Anchors(*fitted(images), recall_bound(np.concatenate(ious))))
+        candidates.append(Anchors(*fitted(every), recall_bound(np.concatenate(ious))))
     return AnchorFit(default, max(candidates, key=lambda anchors: anchors.bound.mean), boxes)
 
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import detectron2.data.transforms as T
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from roilab.data.class_balance import class_repeat_factor
 from roilab.data.dataset import DetectionDataset
+from roilab.data.sampling import AUGMENTATION, seeded
 from roilab.engine import config
 from roilab.evaluation.memory_bound import resized_size
 from roilab.suggest.anchors import (
@@ -34,21 +36,26 @@ _LEAST_SIDE = 32
 _SMALLEST = 10  # the percentile of sizes that "the smallest usual objects" have
 _MOST_ENLARGED = 1.5  # a step then takes 2.25 times as long
 _SIZES = ("target_height", "target_width", "short_edge_length", "max_size")
+_RESIZING = (T.Resize, T.ResizeScale, T.ResizeShortestEdge)
 _LOOKED_AT = 1000  # images
+_FEW = 1000  # images, for which a strong augmentation is chosen
 # Detectron2's model zoo: 5.0 GB for two images of 800 x 1333 pixels (Keypoint R-CNN, R50-FPN).
 _BYTES_OF_IMAGE = 2.5e9
 _USABLE = 0.7  # of the memory of a GPU
 _RARE = 0.1  # the share of the images below which a class is rare
 
 
-def boxes_in_images(cfg: DictConfig, dataset: DetectionDataset, divisor: int) -> list[BoxesInImage]:
-    """The boxes of at most 1,000 images, evenly spread, as the evaluation of a config resizes them.
+def boxes_in_images(
+    cfg: DictConfig, dataset: DetectionDataset, divisor: int, split: str = "test"
+) -> list[BoxesInImage]:
+    """The boxes of at most 1,000 images, evenly spread, as a loader of a config resizes them.
 
     Args:
         divisor: of the sides of a padded image.
+        split: train, whose random sizes follow from the seed, or test.
     """
     images = []
-    for record, (height, width) in _resized(cfg, dataset):
+    for record, (height, width) in _resized(cfg, dataset, split):
         scale = np.array([width / record["width"], height / record["height"]] * 2)
         padded = (math.ceil(side / divisor) * divisor for side in (height, width))
         images.append(BoxesInImage(boxes_of(record) * scale, *padded))
@@ -56,13 +63,15 @@ def boxes_in_images(cfg: DictConfig, dataset: DetectionDataset, divisor: int) ->
 
 
 def _resized(
-    cfg: DictConfig, dataset: DetectionDataset
+    cfg: DictConfig, dataset: DetectionDataset, split: str = "test"
 ) -> list[tuple[dict[str, Any], tuple[int, int]]]:
-    """Records of at most 1,000 images with the height and width that the evaluation gives them."""
-    nodes = cfg.dataloader.test.augmentations
-    resizing = [config.build(node, "dataloader.test.augmentations") for node in nodes]
+    """Records of at most 1,000 images with the height and width that a loader gives them."""
+    key = f"dataloader.{split}.augmentations"
+    augmentations = [config.build(node, key) for node in cfg.dataloader[split].augmentations]
+    resizing = [one for one in augmentations if isinstance(one, _RESIZING)]
     records = dataset.records[:: math.ceil(len(dataset) / _LOOKED_AT)]
-    return [(r, resized_size(resizing, r["height"], r["width"])) for r in records]
+    with seeded(cfg.train.seed, AUGMENTATION):
+        return [(r, resized_size(resizing, r["height"], r["width"])) for r in records]
 
 
 def sides_of(images: list[BoxesInImage]) -> Array:
@@ -72,6 +81,23 @@ def sides_of(images: list[BoxesInImage]) -> Array:
     return sides
 
 
+def set_augmentation(draft: Draft, images: int, *, outlines: bool) -> None:
+    """Choose the preset of the training's augmentation: a strong one for few images.
+
+    Args:
+        outlines: whether all objects have outlines that are more than rectangles.
+    """
+    base = draft.cfg.data.augmentation
+    if images > _FEW:
+        draft.add("Augmentation", f"{base}, as in the base, for more than {_FEW:,} images")
+        return
+    few = f"up to {_FEW:,} images profit from changes of scale, rotation and light"
+    preset, why = "small", few
+    if outlines and images > 1:
+        preset, why = "copy_paste", f"{few}, and from instances of other images"
+    draft.add("Augmentation", f"{preset}, since {why}", {"data.augmentation": preset})
+
+
 def set_image_size(draft: Draft, train: DetectionDataset, backbone: Any) -> None:
     """Enlarge images until the smallest usual objects have enough pixels, within bounds.
 
@@ -79,50 +105,66 @@ def set_image_size(draft: Draft, train: DetectionDataset, backbone: Any) -> None
     base makes them keep their size, unless their objects or initial weights need more.
     """
     cfg = draft.cfg
-    resizing = _resizing(cfg)
     resized = _resized(cfg, train)
     own = float(np.median([max(record["height"], record["width"]) for record, _ in resized]))
     size = float(np.median([max(sides) for _, sides in resized]))
     images = boxes_in_images(cfg, train, divisor_of(backbone))
     smallest = float(np.percentile(sides_of(images), _SMALLEST))
     objects = f"the smallest usual objects ({_SMALLEST}th percentile)"
-    if any(map(draft.is_asked, resizing)):
+    resizing = _resizing(cfg)
+    if any(map(draft.is_asked, [*resizing, *_size_keys(cfg)])):
         draft.add("Image size", f"as you asked; {objects} have {smallest:.0f} pixels a side")
         return
-    if not resizing:
-        draft.add(
-            "Image size",
-            f"the base does not resize images, of {own:.0f} pixels on the longer side; {objects} "
-            f"have {smallest:.0f} pixels a side",
-        )
-        return
 
-    lower = 1.0 if cfg.train.init_checkpoint else min(1.0, own / size)
-    upper = min(max(1.0, own / size), _MOST_ENLARGED)
+    is_resized = any(key.startswith("dataloader.test.") for key in resizing)
+    lower = 1.0 if cfg.train.init_checkpoint or not is_resized else min(1.0, own / size)
+    upper = min(max(1.0, own / size), _MOST_ENLARGED) if is_resized else 1.0
     factor = min(max(lower, _LEAST_SIDE / smallest), upper)
     if abs(factor - 1) < 0.1:
         factor = 1.0
-    target = 32 * round(size * factor / 32)
+    target = max(32, 32 * round(size * factor / 32))
     there = f"{objects} have {smallest * factor:.0f} pixels a side"
     if smallest * factor < 0.95 * _LEAST_SIDE:
         is_own = own / size <= _MOST_ENLARGED
         limit = "the images have no more" if is_own else "a step would take too long"
         there += f", fewer than the {_LEAST_SIDE} of the smallest anchor: {limit}"
     before = f"; at {size:.0f} they would have {smallest:.0f}" if factor > 1 else ""
+    values = {} if factor == 1 else _scaled(resizing, factor)
+    if _uses_square(cfg):
+        values["data.augmentation_size"] = target
     of_images = f"the images have {own:.0f}"
     reason = f"{target:.0f} pixels on the longer side ({of_images}); {there}{before}"
-    draft.add("Image size", reason, {} if factor == 1 else _scaled(resizing, factor))
+    draft.add("Image size", reason, values)
 
 
 def _resizing(cfg: DictConfig) -> dict[str, Any]:
-    """The keys of a config that say how large images become, and their values."""
+    """The keys of a config that say how large images become, and their values, where they stand."""
     values = {}
     for split in ("train", "test"):
-        for index, node in enumerate(cfg.dataloader[split].augmentations):
+        nodes = cfg.dataloader[split].augmentations
+        place = nodes._get_full_key(None)  # of what the loader refers to, such as a preset
+        for index, node in enumerate(nodes):
             for name in _SIZES:
-                if name in node:
-                    values[f"dataloader.{split}.augmentations.{index}.{name}"] = node[name]
+                if name in node and not OmegaConf.is_interpolation(node, name):
+                    values[f"{place}.{index}.{name}"] = node[name]
     return values
+
+
+def _size_keys(cfg: DictConfig) -> list[str]:
+    """The keys by which a user says how large images become."""
+    keys = ["data.augmentation_size"]
+    for split in ("train", "test"):
+        for index in range(len(cfg.dataloader[split].augmentations)):
+            keys += [f"dataloader.{split}.augmentations.{index}.{name}" for name in _SIZES]
+    return keys
+
+
+def _uses_square(cfg: DictConfig) -> bool:
+    """Whether the training's augmentation makes squares of `data.augmentation_size`."""
+    nodes = cfg.dataloader.train.augmentations
+    return any(
+        OmegaConf.is_interpolation(node, name) for node in nodes for name in _SIZES if name in node
+    )
 
 
 def _scaled(sizes: Mapping[str, Any], factor: float) -> dict[str, Any]:
@@ -147,14 +189,18 @@ def set_anchors(draft: Draft, train: DetectionDataset, backbone: Any) -> AnchorF
         draft.add("Anchors", "the base's, which are not measured")
         return None
 
-    images = boxes_in_images(draft.cfg, train, divisor_of(backbone))
+    views = [
+        boxes_in_images(draft.cfg, train, divisor_of(backbone), split)
+        for split in ("test", "train")
+    ]
+    images = list(zip(*views, strict=True))
     strides = list(node.strides)
     fit = fit_anchors(images, sizes, ratios, strides, partial(_generator, node, strides))
     if any(map(draft.is_asked, _values(fit.default))):
         draft.add("Anchors", f"as you asked; {_bound(fit.default)}")
         return fit
     levels = _with_finer_level(draft, backbone)
-    if levels is not None and np.percentile(sides_of(images), _SMALLEST) < _LEAST_SIDE / 2:
+    if levels is not None and np.percentile(sides_of(views[0]), _SMALLEST) < _LEAST_SIDE / 2:
         halves = [size / 2 for size in sizes[0]]
         make = partial(_generator, node, levels[_STRIDES])
         finer = fit_anchors(images, [halves, *sizes], ratios, levels[_STRIDES], make)

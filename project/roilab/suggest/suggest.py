@@ -91,6 +91,7 @@ def suggest_config(
     _add_heads(draft, heads, is_chosen=base is None, train=train)
     _add_weights(draft)
     backbone = draft.build_model(train).backbone
+    rules.set_augmentation(draft, len(train), outlines=heads.mask)
     rules.set_image_size(draft, train, backbone)
     anchors = rules.set_anchors(draft, train, backbone)
     rules.set_sampling(draft, train)

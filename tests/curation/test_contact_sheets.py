@@ -54,6 +54,8 @@ def test_what_changed_the_image_stands_over_it() -> None:
     named = picture(item(transforms=["RandomFlip"]))
     assert named.shape == plain.shape
     assert (named != plain).any()
+    pasted = picture(item(transforms=["CopyPaste"], pasted_from="folder/other.jpg"))
+    assert (pasted != picture(item(transforms=["CopyPaste"]))).any()
     many = picture(item(transforms=[f"RandomThing{number}" for number in range(9)]))
     assert many.shape[0] > named.shape[0], "in several lines"
 

@@ -24,7 +24,7 @@ _SIDE = 640
 _COLUMNS = 4
 _LETTERS = 20
 _SMALL_LETTERS = 14
-_MEAN_WIDTH = 0.5  # of a letter, in its height
+_MEAN_WIDTH = 0.56  # of a letter, in its height
 
 
 def ground_truth_pictures(
@@ -124,6 +124,8 @@ def item_picture(
         scale=max(1, _SIDE // max(pixels.shape[:2])),
     )
     changes = ", ".join(item.get("transforms", ())) or "unchanged"
+    if "pasted_from" in item:  # CopyPaste comes last
+        changes += f" from {Path(item['pasted_from']).name}"
     picture = fit(picture, _SIDE)
     letters = max(1, round(picture.shape[1] / (_SMALL_LETTERS * _MEAN_WIDTH)) - 2)
     for line in reversed(textwrap.wrap(changes, letters)):

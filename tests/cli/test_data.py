@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from roilab import via
+from roilab.curation import contact_sheets
+from roilab.draw import draw_instances
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -295,6 +297,17 @@ class TestDraw:
         # Below the title and within the gap around it.
         assert np.abs(first[80:-20, 20:-20] - [90, 120, 90]).max() > 60
         assert np.abs(empty[80:-20, 20:-20] - [90, 120, 90]).max() < 10
+
+    def test_an_occluded_keypoint_is_a_ring(self, data: Command, monkeypatch) -> None:
+        occluded: list[Any] = []
+
+        def draw(pixels: np.ndarray, **parts: Any) -> np.ndarray:
+            occluded.append(np.argwhere(parts["occluded"]).tolist())
+            return draw_instances(pixels, **parts)
+
+        monkeypatch.setattr(contact_sheets, "draw_instances", draw)
+        data("draw", "via.json", "--skeleton", "coco_person", "--output", "pictures")
+        assert occluded == [[[0, 1]], [], []], "the left eye of the first person"
 
     def test_one_sheet_of_all(self, data: Command) -> None:
         big = Path("0.png")

@@ -89,8 +89,8 @@ def stats(args: argparse.Namespace) -> int:
 def draw(args: argparse.Namespace) -> int:
     """Draw contact sheets of the ground truth: masks, boxes, class names, and the skeleton.
 
-    Look at them first: they show swapped joints, shifted outlines and wrong classes at once. White
-    crosses are points that belong to no object.
+    Look at them first: they show swapped joints, shifted outlines and wrong classes at once. A ring
+    is a keypoint that is occluded. White crosses are points that belong to no object.
     """
     rules = data_common.rules_of(args)
     annotations = data_common.read_all(args.files)

@@ -69,12 +69,14 @@ def _drawn(
     if shrink < 1:
         shape = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         pixels = np.array(Image.fromarray(pixels).resize(shape, Image.Resampling.BOX))
-    keypoints = None
+    keypoints = occluded = None
     if skeleton is not None:
         none = ((0.0, 0.0, 0),) * len(skeleton.keypoints)
         rows = np.array([to_continuous(instance.keypoints or none) for instance in drawn])
+        rows = rows.reshape(len(drawn), len(skeleton.keypoints), 3)
+        occluded = rows[..., 2] == 1
         # Visibility 2 becomes 1.
-        keypoints = rows.reshape(len(drawn), len(skeleton.keypoints), 3) * (shrink, shrink, 0.5)
+        keypoints = rows * (shrink, shrink, 0.5)
     boxes = np.array([box_of(instance, width, height) for instance in drawn], dtype=float)
     labels = [instance.label for instance in image.instances]
     labels += [f"{crowd.label} (crowd)" for crowd in image.crowds]
@@ -83,6 +85,7 @@ def _drawn(
         boxes=boxes.reshape(-1, 4) * shrink,
         masks=[[np.array(ring) * shrink for ring in instance.polygons] for instance in drawn],
         keypoints=keypoints,
+        occluded=occluded,
         labels=labels,
         loose_points=np.array(loose, dtype=float).reshape(-1, 2) * shrink,
         skeleton=skeleton,

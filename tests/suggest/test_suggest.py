@@ -155,6 +155,24 @@ def test_it_trains_boxes_alone(tmp_path: Path) -> None:
     assert "roi_heads.mask_head.*" in on_gpu.weights.coco.may_differ
 
 
+def test_boxes_without_outlines_are_trained_alone(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 80)).save(tmp_path / "0.png")
+    image = {"id": 1, "file_name": "0.png", "width": 96, "height": 80}
+    boxes = [
+        {"id": n, "image_id": 1, "category_id": 1, "bbox": [9, 9, 30 + n, 40], "area": 1200}
+        for n in (1, 2)
+    ]
+    data = {"images": [image], "annotations": boxes, "categories": [{"id": 1, "name": "dog"}]}
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps(data), encoding="utf-8")
+    suggestion = suggest_config({"data.train.files": str(file)}, [], CPU)
+    assert "no masks, since 2 of 2 objects have no outline" in reasons(suggestion)
+    cfg = prepare(config.load_config(written(suggestion, tmp_path))).cfg
+    assert tasks_of(cfg.model.roi_heads) == ["bbox"]
+    with pytest.raises(UserError, match="has a mask head"):
+        suggest_config({"data.train.files": str(file)}, [], CPU, "small_mask")
+
+
 def dogs(folder: Path, count: int = 3, **more: Any) -> dict[str, str]:
     regions = [triangle(10, 10, 40, 50, kind="dog"), triangle(50, 5, 33, 36, kind="dog")]
     return via_set(folder, *[regions] * count, **more)

@@ -5,11 +5,11 @@
         --output my_config.py train.seed=1
     roilab train --config-file my_config.py
 
-The heads follow from the annotations, the size of the images from that of the objects, the batch
-and the iterations from the number of images and the machine. Anchors are fitted to the boxes only
-where that gains more than two points of the recall that the best anchors allow. What you ask for on
-the command line is written as it is and wins; every line of the file can be edited, and overridden
-when you train. Paths in it are relative to the folder in which you run this command.
+The heads follow from the annotations, the size of the images from that of the objects, and the
+augmentation, batch and iterations from the number of images and the machine. Anchors are fitted to
+the boxes only where that gains more than two points of the recall that the best anchors allow. What
+you ask for on the command line is written as it is and wins; every line of the file can be edited,
+and overridden when you train. Paths in it are relative to the folder in which you run this command.
 """
 
 import argparse

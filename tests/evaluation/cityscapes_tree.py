@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 WIDTH, HEIGHT = 256, 128
+EGO = 116  # the first row of void at the bottom
 CITIES = ("aachen", "ulm")
 CLASSES = {
     "person": 24,
@@ -107,7 +108,7 @@ def scene(random: Random, without: Sequence[str]) -> list[Shape]:
     removed = rectangle(random, "car", 40, 40)
     shapes += [removed._replace(deleted=1), rectangle(random, "license plate", 9, 4)]
     shapes += [rectangle(random, "static", 30, 20), rectangle(random, "static", 14, 14)]
-    return [*shapes, Shape("ego vehicle", 0, 116, WIDTH - 1, HEIGHT - 1)]
+    return [*shapes, Shape("ego vehicle", 0, EGO, WIDTH - 1, HEIGHT - 1)]
 
 
 def instance_ids(shapes: Sequence[Shape]) -> np.ndarray:
@@ -177,6 +178,11 @@ def detections(ids: np.ndarray, random: Random, undetected: Sequence[str]) -> li
         mask = np.zeros(ids.shape, bool)
         mask[y0 : y1 + 1, x0 : x1 + 1] = True
         drawn.append(Detection(name, 0.0, mask))
+    for inside in (5, 6, 7):  # of ten rows in void, a share that is a threshold
+        mask = np.zeros(ids.shape, bool)
+        x = whole(random, 0, WIDTH - 20)
+        mask[EGO - 10 + inside : EGO + inside, x : x + 20] = True
+        drawn.append(Detection(classes[whole(random, 0, len(classes) - 1)], 0.0, mask))
     drawn.append(Detection(classes[0], 0.0, np.zeros(ids.shape, bool)))
     # Few different scores, so that some are equal.
     return [detection._replace(score=whole(random, 1, 40) / 40) for detection in drawn]

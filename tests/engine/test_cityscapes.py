@@ -1,6 +1,7 @@
 """A training on a tree of Cityscapes, from the config to its table."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,7 @@ def test_a_training_ends_with_the_table(
     tree: Path, tmp_path: Path, script: Callable[..., Any]
 ) -> None:
     run = Run(tmp_path / "run")
-    files = [f"data.{split}.files={tree / 'gtFine' / split}" for split in ("train", "val")]
-    arguments = ("--config-file", CONFIG, *files, *TINY, f"train.output_dir={run.folder}")
+    arguments = _arguments(tree, run.folder)
     script("train", *arguments)
     assert run.classes() == tuple(CLASSES)
     results = run.results()
@@ -59,6 +59,26 @@ def test_a_training_ends_with_the_table(
     assert done.stdout.index("this run") < done.stdout.index("Mask R-CNN, fine + COCO")
     assert "InstanceCut" in page.read_text()
     assert json.loads(out.read_text())["published"]["rows"]["Mask R-CNN, fine"][0] == 31.5
+
+
+def test_a_tree_with_a_missing_city_begins_no_run(
+    tree: Path, tmp_path: Path, script: Callable[..., Any]
+) -> None:
+    shutil.copytree(tree, tmp_path / "tree")
+    shutil.rmtree(tmp_path / "tree" / "gtFine" / "val" / "ulm")
+    done = script("train", *_arguments(tmp_path / "tree", tmp_path / "run"), status=2)
+    assert "cities have images and no labels" in done.stderr
+    assert not (tmp_path / "run").exists()
+    done = script("train", *_arguments(tmp_path / "nowhere", tmp_path / "run"), status=2)
+    assert "unpack gtFine_trainvaltest.zip" in done.stderr
+    assert "data.train.files" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def _arguments(tree: Path, run: Path) -> list[str]:
+    """Of `roilab train` on a tree."""
+    files = [f"data.{split}.files={tree / 'gtFine' / split}" for split in ("train", "val")]
+    return ["--config-file", CONFIG, *files, *TINY, f"train.output_dir={run}"]
 
 
 def _rows(text: str, *words: str) -> list[list[str]]:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from tests.evaluation.cityscapes_tree import CASES, write_tree
 
 from roilab.engine.run_folder import Run
 from roilab.errors import UserError
@@ -25,6 +26,7 @@ from roilab.sweep.state import state_of
 
 from .runs import CONFIG, IMAGES, Folders, perfect_rows, squares
 
+SPLITS = ("train", "val")
 HALF = 100 * 51 / 101  # precision is 1 at the 51 recalls from 0 to 0.5, and 0 at the rest
 
 
@@ -379,3 +381,31 @@ def test_images_that_differ_most() -> None:
     other = [[0.0, 90.0, None, 0.0], [0.0, 70.0, None, 50.0]]
     assert most_different(one, other, 5) == [(3, -75.0), (1, 30.0)]
     assert most_different(one, other, 1) == [(3, -75.0)]
+
+
+def test_cityscapes_stands_in_the_columns_of_its_table(tmp_path: Path) -> None:
+    write_tree(tmp_path / "tree", CASES["both"])
+    labels = tmp_path / "tree" / "gtFine" / "val"
+    places = [(f"data.{split}.files={labels}", f"data.{split}.images=null") for split in SPLITS]
+    folders = Folders(tuple(text for pair in places for text in pair))
+    keys = ("image_id", "category_id", "bbox", "segmentation")
+    exact = [
+        {**{key: anno[key] for key in keys}, "score": 0.9}
+        for anno in folders.dataset.coco_json()["annotations"]
+    ]
+    one_seed = sweep(seeds=(0,), metrics=("segm/AP",))
+    for trial in plan_trials(one_seed, tmp_path):
+        is_all = trial.arm.name == "align"
+        folders.write(trial, exact if is_all else [row for row in exact if row["image_id"] < 3])
+    write(one_seed, tmp_path)
+    parts = tables(tmp_path)
+    pool, align = parts["Masks by the rules of Cityscapes, as Table 7 of Mask R-CNN has them"]
+    assert list(align)[:4] == ["", "AP val", "AP50", "person"]
+    assert align.pop("") == "align"
+    assert align.pop("rider") == "-"  # without an object that counts
+    assert set(align.values()) == {"100.0"}
+    assert 0 < float(pool["AP val"]) < 100
+    # By the same rules as the difference.
+    (row,) = parts["Difference to pool | max"]
+    assert row["difference"] == f"{100 - float(pool['AP val']):+.1f}"
+    assert parts["Published results"][-1]["AP val"] == "36.4"

@@ -28,7 +28,7 @@ for _split in ("train", "val"):
     data[_split].update(files=f"datasets/cityscapes/gtFine/{_split}", images=None)
 
 _sides = [800, 832, 864, 896, 928, 960, 992, 1024]
-dataloader.train.augmentations[0].update(short_edge_length=_sides, max_size=2048)
+data.augmentations.flip.augmentations[0].update(short_edge_length=_sides, max_size=2048)
 dataloader.train.total_batch_size = 8
 dataloader.test.augmentations[0].update(short_edge_length=1024, max_size=2048)
 

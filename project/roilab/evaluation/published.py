@@ -39,9 +39,7 @@ class PublishedTable:
 
 _TABLE_4 = PublishedTable(
     title="Keypoints of persons, as Table 4 of Mask R-CNN has them",
-    source="Mask R-CNN (arXiv 1703.06870), Table 4: COCO test-dev. CMU-Pose+++ tests at several "
-    "scales and refines what it finds with further models; G-RMI is trained on COCO and MPII with "
-    "two models; both Mask R-CNNs have R50-FPN",
+    source="Mask R-CNN (arXiv 1703.06870), Table 4: COCO test-dev; both Mask R-CNNs have R50-FPN",
     columns={
         "APkp": "keypoints/AP",
         "APkp 50": "keypoints/AP50",

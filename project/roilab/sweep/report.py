@@ -151,7 +151,10 @@ def _interval(runs: Sequence[RunResults], name: str) -> str:
     if not runs or any(run.data != runs[0].data or name not in run.draws for run in runs):
         return _DASH
     interval = interval_of_mean(np.stack([run.draws[name] for run in runs]))
-    return _DASH if interval is None else f"{interval[0]:.1f} to {interval[2]:.1f}"
+    if interval is None:
+        return _DASH
+    low, _, high = interval
+    return f"{max(0.0, low):.1f} to {min(100.0, high):.1f}"  # no AP lies beyond
 
 
 def _cityscapes(results: ResultsByArm) -> list[Section]:

@@ -8,7 +8,9 @@ from detectron2.config import instantiate
 
 from roilab.engine import config
 from roilab.engine.build_data import annotations_for
+from roilab.engine.config_keys import target_of
 from roilab.sweep import load_sweep, resolve
+from roilab.sweep.plan import plan_trials
 
 ABLATIONS = Path(__file__).parents[2] / "configs/ablations"
 FILES = sorted(ABLATIONS.glob("*.py"))
@@ -33,6 +35,19 @@ def test_definition_is_sound(file: Path) -> None:
     assert bool(sweep.source) == any(arm.published for arm in sweep.arms)
     assert sweep.question
     assert f"roilab sweep configs/ablations/{file.name} " in file.read_text().split('"""')[1]
+
+
+def test_arms_of_the_balloon_set_train_on_crops_of_one_size() -> None:
+    sweep = load_sweep(ABLATIONS / "balloon_augmentation.py")
+    for arm in sweep.arms:
+        loader = config.load_config(arm.config_file, arm.overrides).dataloader.train
+        nodes = {target_of(node).__name__: node for node in loader.augmentations}
+        assert nodes["ResizeScale"].target_height == nodes["ResizeScale"].target_width == 512
+        assert list(nodes["FixedSizeCrop"].crop_size) == [320, 320], arm.name
+    # No trial reads the set's own validation images, and each fold has its own.
+    trials = [trial.overrides for trial in plan_trials(sweep, Path("out"))]
+    assert not any("balloon/val" in text for texts in trials for text in texts)
+    assert len({tuple(text for text in texts if ".files=" in text) for texts in trials}) == 5
 
 
 @sweep_files

@@ -1,0 +1,45 @@
+"""Which augmentation is best for the 61 training images of the balloon set? By cross-validation.
+
+roilab data split datasets/balloon/train/via_region_data.json --default-class balloon --folds 5 \
+    --output datasets/balloon/folds
+roilab sweep configs/ablations/balloon_augmentation.py --output outputs/balloon_augmentation \
+    data.rules.default_class=balloon
+Not run yet. All arms train for 1,500 iterations of four crops of 320 pixels, whose scale 1 is an
+image of 512 pixels; the 13 validation images of the set are not used.
+"""
+
+_images = "datasets/balloon/train"
+_copy_paste = {"_target_": "roilab.data.copy_paste.CopyPaste"}
+
+
+def _preset(name):
+    """The arm of a preset: crops of 320 pixels from images of 512 pixels."""
+    scale = f"data.augmentations.{name}.augmentations.0"
+    sides = {f"{scale}.{side}": 512 for side in ("target_height", "target_width")}
+    return {"data.augmentation": name, "data.augmentation_size": 320, **sides}
+
+
+sweep = dict(
+    base="../balloon_mask.py",
+    overrides={
+        "data.train.images": _images,
+        "data.val.images": _images,
+        "train.max_iter": 1500,
+    },
+    folds=[
+        {
+            f"data.{split}.files": f"datasets/balloon/folds/fold_{fold}/{split}.json"
+            for split in ("train", "val")
+        }
+        for fold in range(5)
+    ],
+    arms={
+        "crops": {},  # balloon_mask as it is: changes of scale and light
+        "large-scale jitter": _preset("lsj"),
+        "small": _preset("small"),
+        "copy-paste": {"data.augmentations.crops.copy_paste": _copy_paste},
+        "small and copy-paste": _preset("copy_paste"),
+    },
+    baseline="crops",
+    metrics=["segm/AP", "segm/AP50", "bbox/AP"],
+)

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 # than its drops need.
 _STEPS = 270_000
 _LONGEST_WARM_UP = 1000  # Detectron2's; shorter runs warm up for a tenth of their iterations
+_WARMUP_FACTOR = 0.001  # the share of the rate at which the warm-up begins, Detectron2's
 _CLOSE = 0.95  # the share of the learning rate from which on a peak is not warned of
 _PROBES = 2000  # iterations at which the peak is looked for
 
@@ -28,13 +29,18 @@ def warmup_length(max_iter: int) -> int:
 
 
 def warmup_steps(
-    max_iter: int, warmup_iters: int | None, drops: Sequence[float]
+    max_iter: int,
+    warmup_iters: int | None,
+    drops: Sequence[float],
+    warmup_factor: float = _WARMUP_FACTOR,
 ) -> WarmupParamScheduler:
-    """Linear warm-up, then a tenth of the rate after each of `drops` (shares of the run)."""
+    """Linear warm-up from `warmup_factor` of the rate, then a tenth of the rate after each of
+    `drops` (shares of the run).
+    """
     values = [0.1**index for index in range(len(drops) + 1)]
     milestones = [round(share * _STEPS) for share in drops]
     steps = param_scheduler.MultiStepParamScheduler(values, _STEPS, milestones)
-    return _warm_up(steps, max_iter, warmup_iters)
+    return _warm_up(steps, max_iter, warmup_iters, warmup_factor)
 
 
 def warmup_cosine(
@@ -45,7 +51,10 @@ def warmup_cosine(
 
 
 def _warm_up(
-    scheduler: param_scheduler.ParamScheduler, max_iter: int, warmup_iters: int | None
+    scheduler: param_scheduler.ParamScheduler,
+    max_iter: int,
+    warmup_iters: int | None,
+    warmup_factor: float = _WARMUP_FACTOR,
 ) -> WarmupParamScheduler:
     if warmup_iters is None:
         warmup_iters = warmup_length(max_iter)
@@ -54,8 +63,7 @@ def _warm_up(
         expected = "a whole number from 0, or null for a tenth of the run"
         raise UserError(message, key="warmup_iters", found=warmup_iters, expected=expected)
     share_of_run = min(1.0, warmup_iters / max_iter)
-    # From a thousandth of the rate.
-    return WarmupParamScheduler(scheduler, 0.001, share_of_run, "linear")
+    return WarmupParamScheduler(scheduler, warmup_factor, share_of_run, "linear")
 
 
 def peak_learning_rate(multiplier: Callable[[float], float], max_iter: int) -> tuple[float, int]:

@@ -144,3 +144,10 @@ def test_nothing_to_find_is_no_difference() -> None:
     truth, detections = scene(0, 3, 4, 2)
     values = ap_of(without_objects(truth), detections)[None]
     assert bootstrap.paired_difference(values, values, 3) is None
+
+
+def test_ratio_of_times() -> None:
+    seconds = np.random.default_rng(0).uniform(1, 2, 50)
+    assert bootstrap.time_ratio(3 * seconds, seconds) == pytest.approx((3, 3, 3))
+    value, low, high = bootstrap.time_ratio(seconds[::-1], seconds)
+    assert low < value == 1 < high

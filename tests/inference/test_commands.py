@@ -171,6 +171,49 @@ def test_only_an_evaluation_without_overrides_is_the_runs_own(
     assert "nowhere" in done.stderr
 
 
+def test_an_evaluation_with_views_is_compared_and_is_not_the_runs_own(
+    script: Script, own_run: Run, tmp_path: Path
+) -> None:
+    out, page = tmp_path / "results.json", tmp_path / "page.html"
+    views = ("--tta-scales", "0.5,1", "--fast", "--output", out, "--html", page)
+    done = script("evaluate", "--run", own_run.folder, *views)
+    title = "test-time augmentation: scales 0.5, 1, also mirrored"
+    assert f"with {title}" in done.stdout
+    assert "keypoints AP, fast against exact: " in done.stdout
+    lines = [re.split(r" *\| *", line)[1:-1] for line in done.stdout.splitlines()]
+    rows = {cells[0]: cells[1:] for cells in lines if len(cells) == 5}
+    assert re.fullmatch(r"[-+]\d+\.\d+ to [-+]\d+\.\d+", rows["mask AP"][3])
+    assert rows["seconds an image"][2].endswith(" times")
+    result = json.loads(out.read_text())
+    tta = result.pop("tta")
+    assert (tta["scales"], tta["flip"]) == ([0.5, 1], True)
+    assert tta["plain"].keys() == result.keys() == {"bbox", "segm", "keypoints"}
+    gain = result["segm"]["AP"] - tta["plain"]["segm"]["AP"]
+    assert rows["mask AP"][:2] == [f"{part['segm']['AP']:.2f}" for part in (tta["plain"], result)]
+    assert tta["differences"]["segm"]["value"] == pytest.approx(gain)
+    assert tta["time_ratio"]["low"] <= tta["time_ratio"]["value"] <= tta["time_ratio"]["high"]
+    assert "<h2>Test-time augmentation</h2>" in page.read_text()
+    assert title in page.read_text()
+    assert not own_run.results_file.exists()
+
+    done = script("evaluate", "--run", own_run.folder, "--tta-scales", "1,0", status=2)
+    assert "--tta-scales" in done.stderr
+
+
+def test_predictions_with_views_say_so(
+    predict: Script, figures: FiguresPaths, out: Path, tmp_path: Path
+) -> None:
+    (file, *_) = sorted(figures.val.parent.glob("*.jpg"))
+    done = predict(file, out, "--tta", "--tta-no-flip", "--threshold", 0)
+    assert "test-time augmentation: scales 0.75, 1, 1.25, not mirrored" in done.stdout
+    data = json.loads((out / "predictions.json").read_text())
+    assert data["tta"] == {"scales": [0.75, 1, 1.25], "flip": False}
+    predict(file, tmp_path / "plain", "--threshold", 0)
+    other = json.loads((tmp_path / "plain" / "predictions.json").read_text())
+    assert "tta" not in other
+    assert other["images"] != data["images"]
+
+
 def test_page_of_an_evaluation(
     script: Script, own_run: Run, figures: FiguresPaths, tmp_path: Path
 ) -> None:

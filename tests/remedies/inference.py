@@ -12,7 +12,8 @@ from PIL import Image
 
 from roilab.app import uploads
 from roilab.cli import export
-from roilab.inference import Predictor
+from roilab.engine.run_folder import Run
+from roilab.inference import Predictor, Views
 from roilab.inference.sources import open_source
 from roilab.inference.video import probe, video_writer
 
@@ -65,6 +66,18 @@ def too_little_memory(training: Training, monkeypatch: pytest.MonkeyPatch) -> At
     yield wrong(predictor, [small, small, small])
     yield wrong(predictor, [small])
     yield wrong(Predictor.from_run(training.run, [smaller]), big)
+
+
+@case("model.roi_heads.keypoint_head._target_=roilab.modeling.KeypointHead")
+def a_keypoint_head_whose_outputs_are_not_averaged(tiny_run: Run) -> Attempts:
+    def look(*overrides: str) -> None:
+        Predictor.from_run(tiny_run, overrides, tta=Views())
+
+    stock = "detectron2.modeling.roi_heads.KRCNNConvDeconvUpsampleHead"
+    target = f"model.roi_heads.keypoint_head._target_={stock}"
+    first = wrong(look, target)
+    yield first
+    yield wrong(look, target, str(first[0].remedy))
 
 
 @case("make it smaller")

@@ -58,9 +58,30 @@ def _positive(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
 
 
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 0.75,1,1.25") from None
+
+
 def arg(usage: str, text: str, **options: Any) -> Argument:
     """An argument of a command."""
     return usage, text, options
+
+
+def views_of(args: argparse.Namespace) -> Any:
+    """The views of --tta and its options; None without them.
+
+    Raises:
+        UserError: the scales are none.
+    """
+    from roilab.evaluation import Views  # it imports torch
+
+    if not (args.tta or args.tta_scales or args.tta_no_flip):
+        return None
+    scales = {"scales": args.tta_scales} if args.tta_scales else {}
+    return Views(**scales, flip=not args.tta_no_flip)
 
 
 def overrides(text: str) -> Argument:
@@ -92,6 +113,21 @@ MAX_MEMORY = arg(
     "--max-memory GB",
     "refuse images that may take more memory (default: more than is available)",
     type=_bytes,
+)
+TTA = (
+    arg(
+        "--tta",
+        "test-time augmentation: average over views of each image, scaled and mirrored",
+    ),
+    arg(
+        "--tta-scales SCALES",
+        "sizes of the views, as factors of the run's own (default: 0.75,1,1.25); turns on --tta",
+        type=_numbers,
+    ),
+    arg(
+        "--tta-no-flip",
+        "leave out mirrored views, such as of text, which has no mirror image; turns on --tta",
+    ),
 )
 FILES = arg("files FILE ...", "annotation files")
 IMAGES = arg(
@@ -324,6 +360,7 @@ COMMANDS: dict[str, Command] = {
             choices=PUBLISHED_TABLES,
         ),
         arg("--fast", "evaluate the fast mode of `roilab predict` and the app, and compare its AP"),
+        *TTA,
         arg("--output FILE", "write the result as JSON"),
         arg("--detections FILE", "write the detections as COCO result rows", type=output_file),
         arg("--html FILE", "write a page that explains the AP", type=output_file),
@@ -356,6 +393,7 @@ COMMANDS: dict[str, Command] = {
         arg("--smooth", "steady the keypoints of a video"),
         arg("--limit N", "stop after the first N images or frames", type=_positive),
         arg("--exact", "give the numbers of the evaluation to the last bit, which is slower"),
+        *TTA,
         MAX_MEMORY,
         TRUST,
         overrides("overrides of the config, of both runs"),

@@ -47,7 +47,7 @@ OPTIONS = {
         "car_share",
         "from",
     )
-}
+} | {"scales": "--tta-scales"}
 # Options that are repeated for several values; others take them one after the other.
 _REPEATED = {"--class-attribute", "--class-map", "--trust"}
 

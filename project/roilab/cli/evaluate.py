@@ -7,6 +7,7 @@
     roilab evaluate --run outputs/demo --weights model_best.pth --output best.json
     roilab evaluate --run outputs/demo --pictures outputs/demo/compared
     roilab evaluate --run outputs/coco --published table4
+    roilab evaluate --run outputs/demo --tta
 
 The AP is explained by the OKS of each keypoint, by precision and recall at the score of --score,
 and by the classes that are confused. The page of --html adds AP by IoU threshold, the AP of single
@@ -16,10 +17,13 @@ With --published, and by itself where the data are COCO's persons or Cityscapes,
 stand in the columns of a published table, above its rows: on the terminal, in the page, and in
 --output.
 
+--tta evaluates the model with test-time augmentation, over views of each image, and without, and
+prints the differences in AP and in time with their 95% intervals.
+
 Without overrides, the result is the run's own and is written to its results.json. With overrides,
---data, --images, --weights or --fast it is of other settings, data or weights: results.json stays,
-and --output takes the result. --detections takes the detections as COCO result rows, with the image
-and category ids of the annotation file.
+--data, --images, --weights, --fast or --tta it is of other settings, data or weights: results.json
+stays, and --output takes the result. --detections takes the detections as COCO result rows, with
+the image and category ids of the annotation file.
 """
 
 import argparse
@@ -35,7 +39,7 @@ from detectron2.config import LazyCall as L
 from omegaconf import DictConfig
 from torch import nn
 
-from roilab.cli.arguments import parser_of
+from roilab.cli.arguments import parser_of, views_of
 from roilab.cli.console import ended, progress, say
 from roilab.cpu.optimize import optimize_for_inference
 from roilab.data.dataset import DetectionDataset, load_dataset
@@ -47,16 +51,18 @@ from roilab.engine.lock import locked
 from roilab.engine.run_folder import FINAL, Run, open_run, reading
 from roilab.engine.setup import limits_note, prepare
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
-from roilab.engine.validate import evaluate_model
+from roilab.engine.validate import augmented_inference, evaluate_model
 from roilab.errors import UserError
 from roilab.evaluation import Evaluation, GroundTruth
 from roilab.evaluation.analysis import Analysis, analyze
 from roilab.evaluation.bootstrap import compare_detections
 from roilab.evaluation.published import PublishedTable, published_table
+from roilab.evaluation.tta import AugmentedInference
 from roilab.files import write_whole
 from roilab.inference import rendering
 from roilab.inference.prefetch import result_of
 from roilab.reporting import (
+    AugmentationGain,
     analysis_text,
     ap_table,
     evaluation_page,
@@ -91,42 +97,54 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
     check_meaning(run, dataset)
     published = published_table(args.published, dataset, tasks_of(cfg.model.roi_heads))
     model = load_model(run, cfg)
+    views = views_of(args)
+    tta = augmented_inference(cfg, model, views, run.skeleton()) if views else None
     about = [f"{run.weights} on {dataset.summary()}"]  # sentences, also for the page
     say(about[0])
+    if views is not None:
+        about.append(f"with test-time augmentation: {views}")
+        say(about[-1])
     note = limits_note(cfg, dataset)
     if note:
         about.append(note)
         say(note)
 
-    def evaluated(model: nn.Module) -> Evaluation:
+    def evaluated(model: nn.Module, tta: AugmentedInference | None = None) -> Evaluation:
         bar = partial(progress, unit="batch")
         # In a thread, since a model cannot be interrupted.
-        work = partial(evaluate_model, cfg, model, dataset, bar, args.max_memory)
+        work = partial(evaluate_model, cfg, model, dataset, bar, args.max_memory, tta)
         return result_of(work, lambda: stop.requested)
 
-    exact = evaluation = evaluated(model)
+    exact = plain = evaluated(model)
     if args.fast:
         kernels = cfg.train.cpu_kernels
-        evaluation = evaluated(optimize_for_inference(model, fast=True, cpu_kernels=kernels))
+        model = optimize_for_inference(model, fast=True, cpu_kernels=kernels)
+        plain = evaluated(model)
+    evaluation = plain if tta is None else evaluated(model, tta)
     say(ap_table(evaluation.results))
     if note:
         say(note)
     truth = GroundTruth(dataset.coco_json(), dataset.skeleton, cfg.evaluation.max_detections)
     tasks = list(evaluation.results)
     if args.fast:
-        costs = compare_detections(truth, evaluation.detections, exact.detections, tasks)
+        costs = compare_detections(truth, plain.detections, exact.detections, tasks)
         for task, cost in costs.items():
             say(
                 f"{task} AP, fast against exact: {cost.value:+.2f}, on other images like these "
                 f"{cost.low:+.2f} to {cost.high:+.2f} (95%)"
             )
+    comparisons: list[Section] = []
+    gain = None
+    if views is not None:
+        gain = AugmentationGain.of(truth, views, plain, evaluation)
+        comparisons.append(gain.section())
+        say(f"\n{gain.text()}\n")
     if "keypoints" in evaluation.results and dataset.skeleton is not None:
         about.append(
             f"OKS with the sigmas of {dataset.skeleton.name} and the area of the "
             f"{dataset.area_source}"
         )
         say(about[-1])
-    comparisons: list[Section] = []
     if truth.is_cityscapes:
         about.append("mask AP is by the rules of Cityscapes, box AP by those of COCO")
         say(about[-1])
@@ -135,7 +153,7 @@ def evaluate_run(args: argparse.Namespace, run: Run, stop: Stop) -> None:
         say(f"\n{published_text(published, evaluation.results)}")
     analysis = analyze(truth, evaluation.detections, tasks, args.score)
     say(f"\n{analysis_text(analysis)}\n")
-    write_results(args, run, evaluation, dataset, published)
+    write_results(args, run, evaluation, dataset, published, gain)
     if args.html is not None or args.pictures is not None:
         write_pictures(args, run, evaluation, dataset, analysis, about, comparisons)
 
@@ -210,11 +228,12 @@ def write_results(
     evaluation: Evaluation,
     dataset: DetectionDataset,
     published: PublishedTable | None,
+    gain: AugmentationGain | None,
 ) -> None:
     """Write the AP and the detections, and print where they are."""
     is_final = run.weights.name == FINAL  # an interrupted training has no result yet
     is_other = args.overrides or args.weights or args.data or args.images or args.fast
-    if is_final and not is_other:
+    if is_final and not is_other and gain is None:
         with locked(run.lock_file):
             run.write_evaluation(evaluation, dataset.coco_ids)
         say(f"written to {run.results_file}")
@@ -224,6 +243,8 @@ def write_results(
         output: dict[str, Any] = dict(evaluation.results)
         if published is not None:
             output["published"] = asdict(published)
+        if gain is not None:
+            output["tta"] = gain.to_dict()
         write_whole(args.output, json.dumps(output, indent=2) + "\n")
         say(f"written to {args.output}")
     if args.detections is not None:

@@ -9,6 +9,9 @@ overview.jpg with the first of them, and predictions.json; a video gives a video
 predictions.json. `via` is a VIA 2 project with the least certain images first: correct it in VIA
 and train with it.
 
+--tta finds instances in views of each image, scaled and mirrored, and merges them, which takes
+several times as long.
+
 Ctrl-C finishes the images in work and keeps the results; a webcam runs until then. The exit status
 is 1 where images cannot be read or do not fit into the memory, or a video is broken; 2 where
 nothing can be read; 130 after Ctrl-C, except with a webcam; and 143 after SIGTERM. docs/demo.md
@@ -23,7 +26,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from roilab.cli.arguments import parser_of
+from roilab.cli.arguments import parser_of, views_of
 from roilab.cli.console import ended, error_with_options, progress, say
 from roilab.engine import trusted
 from roilab.engine.run_folder import Run, open_run, reading
@@ -63,7 +66,7 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
         folder=args.output,
         kinds=args.save or ("picture" if source.video is None else "video", "json"),
         runs=[
-            describe_run(run, title, args.threshold)
+            describe_run(run, title, args.threshold, views_of(args))
             for run, title in zip(runs, _titles(runs), strict=True)
         ],
     )
@@ -89,12 +92,9 @@ def _predict(args: argparse.Namespace, source: Source, runs: list[Run]) -> int:
 
 def _predict_until(args: argparse.Namespace, plan: OutputPlan, runs: list[Run], stop: Stop) -> int:
     """Predict, write and print until the end or a signal; returns the exit status."""
-    memory = args.max_memory
+    options = {"fast": not args.exact, "max_memory": args.max_memory, "tta": views_of(args)}
     with stop.at_once():
-        predictors = [
-            Predictor.from_run(run, args.overrides, fast=not args.exact, max_memory=memory)
-            for run in runs
-        ]
+        predictors = [Predictor.from_run(run, args.overrides, **options) for run in runs]
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -223,6 +223,8 @@ def _report(args: argparse.Namespace, outputs: Outputs, total: str) -> None:
     plan = outputs.plan
     for problem in outputs.problems:
         say(problem, file=sys.stderr)
+    if plan.runs[0].tta is not None:
+        say(f"test-time augmentation: {plan.runs[0].tta}")
     instances = counted(outputs.instances, "instance")
     say(f"{instances} with a score of at least {args.threshold} in {total}")
     for path in plan.data_files.values():

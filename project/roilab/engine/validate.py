@@ -1,5 +1,6 @@
 """A model on a data set: average precision, and the losses that training minimises."""
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
@@ -23,8 +24,10 @@ from roilab.engine.build_data import build_loader
 from roilab.engine.build_model import train_mode
 from roilab.evaluation import Evaluation, evaluate, predict
 from roilab.evaluation.evaluator import Predicted
-from roilab.evaluation.memory_bound import MemoryBound
+from roilab.evaluation.memory_bound import MemoryBound, rcnn_of
+from roilab.evaluation.tta import AugmentedInference, Views
 from roilab.memory import NotEnoughMemory
+from roilab.skeleton import Skeleton
 
 Losses = dict[str, float]
 Features = tuple[ImageList, dict[str, Tensor]]  # a batch as the model sees it, and its features
@@ -36,18 +39,18 @@ def evaluate_model(
     dataset: DetectionDataset,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     max_memory: int | None = None,
+    tta: AugmentedInference | None = None,
 ) -> Evaluation:
     """The model on a data set, loaded as the config says; `progress` wraps the batches.
 
-    The work on an image may take `max_memory` bytes; None: what is available.
+    The work on an image may take `max_memory` bytes; None: what is available. For `tta` see
+    `augmented_inference`.
 
     Raises:
         NotEnoughMemory: an image would take more; where that follows from its size, before any is
             looked at.
     """
-    nodes = cfg.dataloader.test.get("augmentations", ())
-    resizing = [config.build(node, "dataloader.test.augmentations") for node in nodes]
-    bound = MemoryBound(model, resizing, max_memory)
+    bound = MemoryBound(model, _augmentations(cfg), max_memory, tta.views if tta else None)
     files: dict[tuple[int, int], str] = {}  # the first image of each size
     for record in dataset.records:
         files.setdefault((record["width"], record["height"]), record["file_name"])
@@ -58,8 +61,27 @@ def evaluate_model(
             raise error.replace(file=file) from error
     if device_of(cfg.train.device).type == "cpu":
         share_cores(cfg.dataloader.test.num_workers)
+    if tta is not None and "augmentations" in cfg.dataloader.test:  # which `tta` applies itself
+        cfg = copy.deepcopy(cfg)
+        cfg.dataloader.test.augmentations = []
     batches = progress(build_loader(cfg, "dataloader.test", dataset))
-    return evaluate(predict(model, batches, bound), dataset, cfg.evaluation.max_detections)
+    return evaluate(predict(model, batches, bound, tta), dataset, cfg.evaluation.max_detections)
+
+
+def augmented_inference(
+    cfg: DictConfig, model: nn.Module, views: Views, skeleton: Skeleton | None
+) -> AugmentedInference:
+    """Test-time augmentation of the evaluation that a config describes.
+
+    `skeleton` is that of the model's keypoints; for errors see `AugmentedInference`.
+    """
+    return AugmentedInference(rcnn_of(model), views, _augmentations(cfg), skeleton)
+
+
+def _augmentations(cfg: DictConfig) -> list[Any]:
+    """The augmentations of an evaluation, such as resizing."""
+    nodes = cfg.dataloader.test.get("augmentations", ())
+    return [config.build(node, "dataloader.test.augmentations") for node in nodes]
 
 
 def validate(

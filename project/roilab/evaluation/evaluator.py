@@ -16,6 +16,7 @@ from roilab.data.coordinates import to_pixel_index
 from roilab.data.dataset import DetectionDataset
 from roilab.evaluation.ap import TASK_NAMES, GroundTruth, Results, average_precision
 from roilab.evaluation.memory_bound import MemoryBound, bounded_inference
+from roilab.evaluation.tta import AugmentedInference
 from roilab.skeleton import Skeleton
 
 
@@ -23,12 +24,14 @@ from roilab.skeleton import Skeleton
 class Evaluation:
     """The evaluation of a model on a data set; empty in all processes but the first.
 
-    The detections are COCO result rows; the seconds are the median for an image, if there are any.
+    The detections are COCO result rows; the seconds are the median for an image, if there are any,
+    and `image_seconds` those of the single images.
     """
 
     results: Results
     detections: list[dict[str, Any]]
     seconds: float | None
+    image_seconds: Sequence[float] = ()
 
 
 # An input dict, its instances on the CPU, and the seconds that the model took for it.
@@ -38,7 +41,10 @@ _FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # of instances,
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, batches: Iterable[list[dict[str, Any]]], bound: MemoryBound | None = None
+    model: nn.Module,
+    batches: Iterable[list[dict[str, Any]]],
+    bound: MemoryBound | None = None,
+    tta: AugmentedInference | None = None,
 ) -> Iterator[Predicted]:
     """Run a model on batches, in evaluation mode; afterwards its mode is as it was.
 
@@ -49,7 +55,7 @@ def predict(
     try:
         for batch in batches:
             start = time.perf_counter()
-            outputs = [output.to("cpu") for output in bounded_inference(model, batch, bound)]
+            outputs = [output.to("cpu") for output in bounded_inference(model, batch, bound, tta)]
             seconds = (time.perf_counter() - start) / len(batch)
             for inputs, instances in zip(batch, outputs, strict=True):
                 yield inputs, instances, seconds
@@ -108,4 +114,4 @@ def evaluate(
     times = [seconds for _, _, share in shares for seconds in share]
     truth = GroundTruth(dataset.coco_json(), dataset.skeleton, max_detections)
     results = average_precision(truth, detections, [task for task in TASK_NAMES if task in tasks])
-    return Evaluation(results, detections, statistics.median(times) if times else None)
+    return Evaluation(results, detections, statistics.median(times) if times else None, times)

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from roilab.errors import argument
+from roilab.evaluation.tta import AugmentedInference, Views
 from roilab.memory import NotEnoughMemory, available, gigabytes
 
 # Bytes a pixel of the image. Pillow holds four, rotates them, and copies them into an array of
@@ -55,15 +56,21 @@ class MemoryBound:
 
     Its checks raise NotEnoughMemory for what takes more bytes than the limit, or without one than
     are available. The model is Detectron2's in evaluation mode, or is built from it for inference;
-    the augmentations, such as resizing, are those of its images.
+    the augmentations, such as resizing, are those of its images, and the features of all views of
+    an image are in memory together.
     """
 
     def __init__(
-        self, model: nn.Module, augmentations: Sequence[Any] = (), limit: int | None = None
+        self,
+        model: nn.Module,
+        augmentations: Sequence[Any] = (),
+        limit: int | None = None,
+        views: Views | None = None,
     ) -> None:
         self.model = model
         self.augmentations = list(augmentations)
         self.limit = limit
+        self.views = 1.0 if views is None else views.pixels  # as a multiple of those without
 
     def check_image(self, width: int, height: int) -> None:
         """Refuse an image that does not fit when it is decoded and passed through the model."""
@@ -97,13 +104,13 @@ class MemoryBound:
         """Refuse images that do not fit at once.
 
         Args:
-            height, width, count: of the images as the model sees them.
+            height, width, count: of the images as the model sees them, without views.
             what: the images in words, for the message.
             beside: bytes that are held beside the features.
             least: bytes that an earlier step needs, when none of these are held.
         """
         what = what or f"{count} x {width} x {height} pixels at once"
-        pixels = count * height * width
+        pixels = count * height * width * self.views
         bound = self._bound(self._device)
         if bound is None or max(_GENEROUS * pixels + beside + _HEADS, least) < bound[0]:
             return
@@ -189,24 +196,29 @@ def autocast_of(model: Any) -> Any:
 
 
 def bounded_inference(
-    model: nn.Module, batch: Sequence[Mapping[str, Any]], bound: MemoryBound | None = None
+    model: nn.Module,
+    batch: Sequence[Mapping[str, Any]],
+    bound: MemoryBound | None = None,
+    tta: AugmentedInference | None = None,
 ) -> Iterator[Instances]:
     """Run a model on a batch: yields the instances of each image, in the size of the image.
+
+    `tta` takes the place of the model's own inference, and needs images before resizing.
 
     Raises:
         NotEnoughMemory: the masks of an image, which are not pasted yet, would exceed the bound.
     """
     rcnn = rcnn_of(model)
-    if bound is None or rcnn is None:
+    if tta is None and (bound is None or rcnn is None):
         for output in model(batch):
             yield output["instances"]
         return
     with autocast_of(model):
-        outputs = rcnn.inference(batch, do_postprocess=False)
+        outputs = tta(rcnn, batch) if tta else rcnn.inference(batch, do_postprocess=False)
     for inputs, instances in zip(batch, outputs, strict=True):
         height, width = instances.image_size
         height, width = inputs.get("height", height), inputs.get("width", width)
-        if instances.has("pred_masks"):
+        if bound is not None and instances.has("pred_masks"):
             try:
                 bound.check_masks(len(instances), width, height)
             except NotEnoughMemory as error:

@@ -1,5 +1,6 @@
 """Prediction with a trained run on new images: sources, predictions, pictures and files."""
 
+from roilab.evaluation import Views as Views
 from roilab.image_files import read_rgb as read_rgb
 from roilab.inference.formats import predictions_to_coco as predictions_to_coco
 from roilab.inference.formats import to_json as to_json

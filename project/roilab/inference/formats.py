@@ -17,6 +17,7 @@ from roilab.data.coordinates import to_pixel_index
 from roilab.data.mask_to_polygons import rings_of
 from roilab.engine import config
 from roilab.engine.run_folder import Run
+from roilab.evaluation import Views
 from roilab.inference.predictor import KEYPOINT_THRESHOLD, Prediction
 from roilab.skeleton import Skeleton
 from roilab.via.records import TAGS, image_key
@@ -35,6 +36,7 @@ class RunDescription:
         attributes: role -> attribute in VIA, see `attribute_names`.
         threshold: the least score of an instance.
         keypoint_threshold: keypoints are marked in COCO and VIA from above this score on.
+        tta: the views of test-time augmentation; None: the images alone.
     """
 
     title: str
@@ -44,13 +46,22 @@ class RunDescription:
     attributes: Mapping[str, str]
     threshold: float
     keypoint_threshold: float = KEYPOINT_THRESHOLD
+    tta: Views | None = None
 
 
-def describe_run(run: Run, title: str, threshold: float) -> RunDescription:
+def describe_run(
+    run: Run, title: str, threshold: float, tta: Views | None = None
+) -> RunDescription:
     """The description of a run folder."""
-    classes = run.classes()
-    ids = run.category_ids()
-    return RunDescription(title, classes, ids, run.skeleton(), attribute_names(run), threshold)
+    return RunDescription(
+        title=title,
+        classes=run.classes(),
+        category_ids=run.category_ids(),
+        skeleton=run.skeleton(),
+        attributes=attribute_names(run),
+        threshold=threshold,
+        tta=tta,
+    )
 
 
 def attribute_names(run: Run) -> dict[str, str]:
@@ -78,6 +89,8 @@ def json_head(run: RunDescription, *, is_video: bool, rate: Fraction | None) -> 
         "keypoints": [] if run.skeleton is None else list(run.skeleton.keypoints),
         "threshold": run.threshold,
     }
+    if run.tta is not None:
+        head["tta"] = run.tta.to_dict()
     if is_video:
         head["frames_per_second"] = None if rate is None else float(rate)
     return head

@@ -26,7 +26,8 @@ from roilab.engine.load_run import load_run
 from roilab.engine.run_folder import Run
 from roilab.engine.setup import fit_model
 from roilab.errors import UserError
-from roilab.evaluation.memory_bound import MemoryBound, bounded_inference
+from roilab.evaluation.memory_bound import MemoryBound, bounded_inference, rcnn_of, resized_size
+from roilab.evaluation.tta import AugmentedInference, Views
 from roilab.image_files import read_rgb, to_rgb
 from roilab.inference.sources import Frame
 from roilab.memory import NotEnoughMemory
@@ -148,6 +149,10 @@ class Predictor:
         cpu_kernels: with fused blocks on the CPU, see `roilab.cpu.optimize`.
         max_memory: the most bytes that the work on an image may take; None: what is available.
             What would take more is refused before it is taken.
+        tta: the views of test-time augmentation; None: the image alone.
+
+    Raises:
+        UserError: the model does not take the views, see `AugmentedInference`.
     """
 
     def __init__(
@@ -161,14 +166,19 @@ class Predictor:
         fast: bool = False,
         cpu_kernels: bool = True,
         max_memory: int | None = None,
+        tta: Views | None = None,
     ) -> None:
         if image_format not in ("BGR", "RGB"):
             message = "images are not predicted in this format"
             key = "dataloader.test.image_format"
             raise UserError(message, key=key, found=image_format, expected="BGR or RGB")
+        self.tta = None
+        if tta is not None:
+            self.tta = AugmentedInference(rcnn_of(model), tta, augmentations, skeleton)
         self.model = optimize.optimize_for_inference(model, fast=fast, cpu_kernels=cpu_kernels)
-        self.augmentations = T.AugmentationList(list(augmentations))
-        self.memory = MemoryBound(self.model, augmentations, max_memory)
+        # Views are of the image as it is.
+        self.augmentations = T.AugmentationList([] if tta else list(augmentations))
+        self.memory = MemoryBound(self.model, augmentations, max_memory, tta)
         self.image_format = image_format
         self.classes = tuple(classes)
         self.skeleton = skeleton
@@ -184,13 +194,14 @@ class Predictor:
         *,
         fast: bool = False,
         max_memory: int | None = None,
+        tta: Views | None = None,
     ) -> "Predictor":
         """The predictor of a run folder, on `train.device` (a CUDA device where there is one).
 
         Raises UserError if the run's weights and config do not fit together.
         """
         cfg, model = load_run(run, overrides)
-        options = _settings(cfg) | {"fast": fast, "max_memory": max_memory}
+        options = _settings(cfg) | {"fast": fast, "max_memory": max_memory, "tta": tta}
         return cls(model, classes=run.classes(), skeleton=run.skeleton(), **options)
 
     @classmethod
@@ -204,6 +215,7 @@ class Predictor:
         *,
         fast: bool = False,
         max_memory: int | None = None,
+        tta: Views | None = None,
     ) -> "Predictor":
         """The predictor of a config with any weights for it, such as the model zoo's.
 
@@ -218,7 +230,7 @@ class Predictor:
         fit_model(cfg, classes, skeleton)
         model = build_model(cfg)
         load_weights(model, weights_of(cfg))
-        options = _settings(cfg) | {"fast": fast, "max_memory": max_memory}
+        options = _settings(cfg) | {"fast": fast, "max_memory": max_memory, "tta": tta}
         return cls(model, classes=classes, skeleton=skeleton, **options)
 
     @overload
@@ -266,7 +278,7 @@ class Predictor:
             for head in self._keypoint_heads:
                 head.keep_heatmaps = heatmaps
             for shape, group in groups.items():
-                size = self._batch_size(shape[1], shape[2], min(len(group), _MOST_AT_ONCE))
+                size = self._batch_size(*self._seen(shape), min(len(group), _MOST_AT_ONCE))
                 for start in range(0, len(group), size):
                     part = group[start : start + size]
                     results = self._detect([inputs[index] for index in part], heatmaps)
@@ -280,20 +292,27 @@ class Predictor:
     def _detect(self, batch: Sequence[dict[str, Any]], heatmaps: bool) -> list[Prediction]:
         """The predictions for images of one shape; torch's errors of memory are NotEnoughMemory."""
         try:
-            results = bounded_inference(self.model, batch, self.memory)
+            results = bounded_inference(self.model, batch, self.memory, self.tta)
             return [self.to_prediction(instances, heatmaps) for instances in results]
         except RuntimeError as error:
             # Torch has no class of its own for too little memory of the CPU.
             on_cpu = "DefaultCPUAllocator" in str(error)
             if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
                 raise
-            height, width = batch[0]["image"].shape[1:]
+            height, width = self._seen(batch[0]["image"].shape)
             raise NotEnoughMemory(
                 "the memory does not suffice",
                 found=f"{len(batch)} x {width} x {height} pixels at once, as the model sees them",
                 remedy="smaller or fewer images; dataloader.test.augmentations can make them "
                 "smaller",
             ) from error
+
+    def _seen(self, shape: torch.Size) -> tuple[int, int]:
+        """Height and width in which the model sees an input of a shape, without views."""
+        height, width = shape[1:]
+        if self.tta is None:
+            return height, width
+        return resized_size(self.memory.augmentations, height, width)
 
     def _batch_size(self, height: int, width: int, most: int) -> int:
         """The number of images of a size that go through the model at once: `most`, or less."""

@@ -97,12 +97,20 @@ class KeypointHead(KRCNNConvDeconvUpsampleHead):
         output = self.layers(x)
         if self.training:
             return {"loss_keypoint": self.loss(output, instances) * self.loss_weight}
+        return self.with_keypoints(output, instances)
+
+    def with_keypoints(self, output: Tensor, instances: Sequence[Instances]) -> list[Instances]:
+        """New Instances with the keypoints of an output of the layers, see `forward`."""
         boxes = Boxes.cat([image.pred_boxes for image in instances]).tensor
         keypoints, heat = self.decode(output, boxes)
         fields = {"pred_keypoints": keypoints, "pred_keypoint_heat": heat}
         if self.keep_heatmaps and self.has_maps:
             fields["pred_keypoint_heatmaps"] = output.float()
         return with_fields(instances, **fields)
+
+    def mirrored(self, output: Tensor) -> Tensor:
+        """An output of the layers, mirrored left to right; the keypoints keep their order."""
+        return output.flip(3)
 
     def loss(self, output: Tensor, instances: Sequence[Instances]) -> Tensor:
         """The loss of the labelled keypoints that lie in their proposal's box; a scalar."""
@@ -239,6 +247,10 @@ class SimCCKeypointHead(KeypointHead):
             x = layer(x)
         flat = x.flatten(2)
         return torch.stack([self.classify_x(flat), self.classify_y(flat)], dim=2)
+
+    def mirrored(self, output: Tensor) -> Tensor:
+        columns, rows = output.unbind(dim=2)
+        return torch.stack([columns.flip(2), rows], dim=2)
 
     def losses(self, output: Tensor, cells: Tensor, places: Tensor) -> Tensor:
         return simcc_loss(output, places, self.sigma)  # places are in bins

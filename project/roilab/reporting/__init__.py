@@ -7,3 +7,4 @@ from roilab.reporting.evaluation_report import published_sections as published_s
 from roilab.reporting.evaluation_report import published_text as published_text
 from roilab.reporting.evaluation_report import rows_beside_published as rows_beside_published
 from roilab.reporting.statistics_page import statistics_page as statistics_page
+from roilab.reporting.tta_report import AugmentationGain as AugmentationGain

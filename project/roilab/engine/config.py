@@ -46,8 +46,6 @@ _NEW_KEYS: tuple[tuple[str, str, Any], ...] = (
     ("data", "class_weights", None),
 )
 _PRESET, _PRESETS = "data.augmentation", "data.augmentations"
-# Where a preset comes from, which a saved config does not hold: it has the chosen one's parts.
-_SOURCES_OF_PRESETS = ("augmentations", "augmentation_size")
 _MAX_DETECTIONS = "evaluation.max_detections"
 _PREDICTOR = "model.roi_heads.box_predictor"
 TOPK = f"{_PREDICTOR}.test_topk_per_image"
@@ -294,8 +292,8 @@ def to_plain_data(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config as dicts, lists, text and numbers, of all presets only the chosen one."""
     data = OmegaConf.to_container(cfg, resolve=True, structured_config_mode=SCMode.INSTANTIATE)
     if isinstance(data, dict) and isinstance(data.get("data"), dict):
-        for name in _SOURCES_OF_PRESETS:
-            data["data"].pop(name, None)
+        for key in config_keys.PRESET_SOURCES:
+            data["data"].pop(key.removeprefix("data."), None)
     return _plain(data, "")
 
 

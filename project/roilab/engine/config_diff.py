@@ -9,7 +9,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, SCMode
 from tabulate import tabulate
 
-from roilab.engine.config_keys import full_name
+from roilab.engine.config_keys import PRESET_SOURCES, full_name
 from roilab.engine.trusted import LOCATE
 from roilab.text import shortened
 
@@ -38,11 +38,14 @@ class ConfigDifference(NamedTuple):
 def differences(base: DictConfig, other: DictConfig) -> list[ConfigDifference]:
     """The leaves that differ, in the order of `base`, then those that only `other` has.
 
-    References are followed. Functions are compared by name, also with the node that
-    `config.save_config` writes in their place. A list of plain values is one leaf.
+    References are followed; presets of augmentation count where they are used. Functions are
+    compared by name, also with the node that `config.save_config` writes in their place. A list of
+    plain values is one leaf.
     """
-    before = dict(_leaves(base))
-    after = dict(_leaves(other))
+    before, after = (
+        {key: value for key, value in _leaves(cfg) if not key.startswith(PRESET_SOURCES)}
+        for cfg in (base, other)
+    )
     rows = [
         ConfigDifference(key, before.get(key, ABSENT), after.get(key, ABSENT))
         for key in {**before, **after}

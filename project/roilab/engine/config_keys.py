@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 # Dictionaries whose keys are the user's own words.
 _OPEN_KEYS = ("weights", *(f"data{split}.rules.class_map" for split in ("", ".train", ".val")))
+# What the training's augmentation is chosen from. A saved config has only the chosen one, where it
+# is used, and two configs do not differ by one that neither uses.
+PRESET_SOURCES = ("data.augmentations", "data.augmentation_size")
 
 
 def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -150,8 +150,8 @@ def test_choices_are_those_of_the_package() -> None:
     [
         ("roilab tr", {"train"}),
         ("roilab train --re", {"--resume", "--replay"}),
-        ("roilab train --config-file mask_rcnn_R_50_FPN_1", {"mask_rcnn_R_50_FPN_1x"}),
-        ("roilab data augmented --config-file mask_rcnn_R_50_FPN_1", {"mask_rcnn_R_50_FPN_1x"}),
+        ("roilab train --config-file mask_rcnn_R_50_FPN_1x", {"mask_rcnn_R_50_FPN_1x"}),
+        ("roilab data augmented --config-file mask_rcnn_R_50_FPN_1x", {"mask_rcnn_R_50_FPN_1x"}),
         ("roilab config show small_m", {"small_mask", "small_mask_keypoint"}),
         ("roilab config suggest --val", {"--val", "--val-images"}),
         ("roilab config suggest --base small_k", {"small_keypoint"}),

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,18 @@ def test_boxes_without_masks_are_those_of_the_outlines(data: DetectionDataset) -
     for one, other in zip(with_masks, without, strict=True):
         assert not other["instances"].has("gt_masks")
         assert torch.equal(one["instances"].gt_boxes.tensor, other["instances"].gt_boxes.tensor)
+
+
+def test_a_crowded_image_takes_no_bitmap_of_each_object() -> None:
+    side, count = 256, 200
+    item, other = (scene(1, count, (side, side), first=first) for first in (0, PASTED))
+    tracemalloc.start()
+    try:
+        paste_instances(item, other["image"], other["instances"][:9], 0.1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < side**2 * count
 
 
 def test_a_broken_image_is_counted_where_it_is_to_be_pasted_from(

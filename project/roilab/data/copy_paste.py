@@ -19,7 +19,7 @@ from roilab.data.mask_to_polygons import rings_without_holes
 from roilab.errors import UserError
 
 Item = dict[str, Any]  # an image of a batch, as `roilab.data.loaders.Mapper` returns it
-Bitmaps = npt.NDArray[np.bool_]
+Bitmap = npt.NDArray[np.bool_]
 VISIBLE, OCCLUDED = 2, 1  # the v of a keypoint
 
 
@@ -87,10 +87,9 @@ def paste_instances(item: Item, image: Tensor, instances: Instances, min_visible
     """
     own = item["instances"]
     height, width = own.image_size
-    pasted, bitmaps = _fitting(instances, (height, width))
+    pasted, covered = _fitting(instances, (height, width))
     if not len(pasted):
         return item
-    covered = np.logical_or.reduce(bitmaps, axis=0)
     pixels = item["image"].clone()
     window = (slice(min(height, image.shape[1])), slice(min(width, image.shape[2])))
     front = torch.from_numpy(covered[window])
@@ -101,26 +100,32 @@ def paste_instances(item: Item, image: Tensor, instances: Instances, min_visible
     return {**item, "image": pixels, "instances": joined}
 
 
-def _fitting(instances: Instances, size: tuple[int, int]) -> tuple[Instances, Bitmaps]:
-    """The instances that lie in an image of this height and width, as its own; their bitmaps."""
+def _fitting(instances: Instances, size: tuple[int, int]) -> tuple[Instances, Bitmap]:
+    """The instances that lie in an image of this height and width, as its own; what they cover."""
     fields = instances.get_fields()
     moved = Instances(size, **fields)
+    covered = np.zeros(size, bool)
     if not len(instances):
-        return moved, np.zeros((0, *size), bool)
-    corners = fields["gt_masks"].get_bounding_boxes().tensor[:, 2:]
+        return moved, covered
+    masks = fields["gt_masks"]
+    corners = masks.get_bounding_boxes().tensor[:, 2:]
     fits = torch.ones(len(instances), dtype=torch.bool)
     for axis, sides in enumerate(zip(instances.image_size[::-1], size[::-1], strict=True)):
         # An outline may reach beyond its own image, whose border then cuts it in both.
         if sides[0] != sides[1]:
             fits &= corners[:, axis] <= min(sides)
-    bitmaps = _bitmaps_of(fields["gt_masks"], size)
-    if isinstance(fields["gt_masks"], BitMasks):
-        moved.gt_masks = BitMasks(torch.from_numpy(bitmaps))
-    fits &= torch.from_numpy(bitmaps.any(axis=(1, 2)))
-    return moved[fits], bitmaps[fits.numpy()]
+    for place in torch.nonzero(fits).flatten().tolist():
+        bitmap = _bitmap_of(masks, place, size)
+        fits[place] = bool(bitmap.any())
+        covered |= bitmap
+    moved = moved[fits]
+    if isinstance(masks, BitMasks):
+        bitmaps = [_bitmap_of(moved.gt_masks, place, size) for place in range(len(moved))]
+        moved.gt_masks = BitMasks(torch.from_numpy(np.array(bitmaps, bool).reshape(-1, *size)))
+    return moved, covered
 
 
-def occlude(instances: Instances, covered: npt.NDArray[np.bool_], min_visible: float) -> Instances:
+def occlude(instances: Instances, covered: Bitmap, min_visible: float) -> Instances:
     """The instances of an image behind something that covers pixels of it.
 
     Args:
@@ -130,32 +135,34 @@ def occlude(instances: Instances, covered: npt.NDArray[np.bool_], min_visible: f
     """
     if not len(instances):
         return instances
-    bitmaps = _bitmaps_of(instances.gt_masks, instances.image_size)
-    visible = bitmaps & ~covered
-    areas, remaining = (masks.sum(axis=(1, 2)) for masks in (bitmaps, visible))
-    touched = remaining < areas
-    kept = ~touched | (remaining >= np.maximum(1, min_visible * areas))
-    behind = instances[torch.from_numpy(kept)]
-    places = np.flatnonzero(touched[kept])
-    visible = visible[kept]
+    masks = instances.gt_masks
+    is_bitmap = isinstance(masks, BitMasks)
+    outlines: Any = masks.tensor.clone() if is_bitmap else list(masks.polygons)
+    is_kept = torch.ones(len(instances), dtype=torch.bool)
+    is_cut = torch.zeros(len(instances), dtype=torch.bool)
+    for place, box in enumerate(masks.get_bounding_boxes().tensor.numpy()):
+        if not _around(covered, box).any():
+            continue
+        bitmap = _bitmap_of(masks, place, instances.image_size)
+        visible = bitmap & ~covered
+        area, remaining = int(bitmap.sum()), int(visible.sum())
+        is_kept[place] = remaining == area or remaining >= max(1, min_visible * area)
+        if is_kept[place] and remaining < area:
+            is_cut[place] = True
+            outlines[place] = (
+                torch.from_numpy(visible) if is_bitmap else rings_without_holes(visible)
+            )
 
-    boxes = behind.gt_boxes.tensor.clone()
-    tight = BitMasks(torch.from_numpy(visible[places])).get_bounding_boxes().tensor
-    boxes[torch.from_numpy(places)] = tight
-    result = Instances(behind.image_size, **{**behind.get_fields(), "gt_boxes": Boxes(boxes)})
-    if isinstance(behind.gt_masks, BitMasks):
-        result.gt_masks = BitMasks(torch.from_numpy(visible))
-    else:
-        polygons = list(behind.gt_masks.polygons)
-        for place in places:
-            polygons[place] = rings_without_holes(visible[place])
-        result.gt_masks = PolygonMasks(polygons)
-    if behind.has("gt_keypoints"):
-        result.gt_keypoints = _occluded(behind.gt_keypoints, covered)
-    return result
+    shapes = type(masks)(outlines)
+    boxes = instances.gt_boxes.tensor.clone()
+    boxes[is_cut] = shapes[is_cut].get_bounding_boxes().tensor  # tight
+    changed = {"gt_masks": shapes, "gt_boxes": Boxes(boxes)}
+    if instances.has("gt_keypoints"):
+        changed["gt_keypoints"] = _occluded(instances.gt_keypoints, covered)
+    return Instances(instances.image_size, **{**instances.get_fields(), **changed})[is_kept]
 
 
-def _occluded(keypoints: Keypoints, covered: npt.NDArray[np.bool_]) -> Keypoints:
+def _occluded(keypoints: Keypoints, covered: Bitmap) -> Keypoints:
     """Keypoints, N x K x (x, y, v), continuous; v is 1 instead of 2 where pixels are covered."""
     points = keypoints.tensor.clone()
     height, width = covered.shape
@@ -166,12 +173,21 @@ def _occluded(keypoints: Keypoints, covered: npt.NDArray[np.bool_]) -> Keypoints
     return Keypoints(points)
 
 
-def _bitmaps_of(masks: BitMasks | PolygonMasks, size: tuple[int, int]) -> Bitmaps:
-    """N x H x W: masks in an image of this height and width."""
-    if isinstance(masks, BitMasks):
-        result = np.zeros((len(masks), *size), bool)
-        window = masks.tensor[:, : size[0], : size[1]].numpy()
-        result[:, : window.shape[1], : window.shape[2]] = window
-        return result
-    bitmaps = [polygons_to_bitmask(polygons, *size) for polygons in masks.polygons]
-    return np.array(bitmaps, bool).reshape(-1, *size)
+def _around(covered: Bitmap, box: npt.NDArray[np.float32]) -> Bitmap:
+    """The part of an image where a mask within a box may have pixels: a polygon is rounded."""
+    x0, y0, x1, y1 = np.clip(box, 0, covered.shape[::-1] * 2)
+    return covered[max(0, int(y0) - 1) : int(y1) + 2, max(0, int(x0) - 1) : int(x1) + 2]
+
+
+def _bitmap_of(masks: BitMasks | PolygonMasks, place: int, size: tuple[int, int]) -> Bitmap:
+    """H x W: one of the masks in an image of this height and width.
+
+    One at a time: the bitmaps of all objects of a crowded image would take a gigabyte.
+    """
+    if isinstance(masks, PolygonMasks):
+        bitmap: Bitmap = polygons_to_bitmask(masks.polygons[place], *size)
+        return bitmap
+    result = np.zeros(size, bool)
+    window = masks.tensor[place, : size[0], : size[1]].numpy()
+    result[: window.shape[0], : window.shape[1]] = window
+    return result

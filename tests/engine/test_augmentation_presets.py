@@ -3,6 +3,7 @@
 import copy
 import functools
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,13 @@ def test_the_size_is_one_key() -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_an_override_changes_the_chosen_list(is_first: bool) -> None:
+@pytest.mark.parametrize("load", [config.load_config, config.base_config])
+def test_an_override_changes_the_chosen_list(
+    load: Callable[[str, list[str]], DictConfig], is_first: bool
+) -> None:
     """In either order, and not the preset that other lists may come from."""
     overrides = [f"{KEY}=lsj", "dataloader.train.augmentations.0.max_scale=1.5"]
-    cfg = config.load_config(FIGURES, overrides if is_first else overrides[::-1])
+    cfg = load(FIGURES, overrides if is_first else overrides[::-1])
     assert cfg.dataloader.train.augmentations[0].max_scale == 1.5
     assert cfg.dataloader.train.recompute_boxes
     assert cfg.data.augmentations.lsj.augmentations[0].max_scale == 2.0

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
 from roilab.engine import config_keys, trusted
-from roilab.engine.config_keys import escaped, override
+from roilab.engine.config_keys import PRESET, escaped, override
 from roilab.engine.old_names import with_new_names
 from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError
@@ -45,7 +45,6 @@ _NEW_KEYS: tuple[tuple[str, str, Any], ...] = (
     ("train", "class_balance", None),
     ("data", "class_weights", None),
 )
-_PRESET, _PRESETS = "data.augmentation", "data.augmentations"
 _MAX_DETECTIONS = "evaluation.max_detections"
 _PREDICTOR = "model.roi_heads.box_predictor"
 TOPK = f"{_PREDICTOR}.test_topk_per_image"
@@ -101,10 +100,8 @@ def load_config(
     _check_weights(cfg)
     limits = _detection_limits(cfg)
     weights_of_file = _initial_weights(cfg)
-    preset_of_file = OmegaConf.select(cfg, _PRESET)
+    preset_of_file = OmegaConf.select(cfg, PRESET)
 
-    # The preset first: other overrides may change what it holds.
-    overrides = sorted(overrides, key=lambda text: not text.startswith(f"{_PRESET}="))
     override(cfg, overrides)
     _check_preset(cfg, preset_of_file)
     if init_checkpoint is not None:
@@ -153,21 +150,21 @@ def _check_preset(cfg: DictConfig, preset_of_file: Any) -> None:
     Raises:
         UserError: it is not, or another one is chosen in a saved config, which has only its own.
     """
-    name = OmegaConf.select(cfg, _PRESET)
-    presets = OmegaConf.select(cfg, _PRESETS)
+    name = OmegaConf.select(cfg, PRESET)
+    presets = OmegaConf.select(cfg, config_keys.PRESET_SOURCES[0])
     if isinstance(presets, DictConfig) and name not in presets:
         near = difflib.get_close_matches(str(name), map(str, presets), n=1, cutoff=0)
         raise UserError(
             "no preset of augmentations has this name",
-            key=_PRESET,
+            key=PRESET,
             found=name,
             expected=f"one of {', '.join(map(str, presets))}",
-            remedy=f"give {write_for_shell(_PRESET, near[0])}" if near else None,
+            remedy=f"give {write_for_shell(PRESET, near[0])}" if near else None,
         )
     if presets is None and name != preset_of_file:
         raise UserError(
             "a saved config has only the augmentations of its training",
-            key=_PRESET,
+            key=PRESET,
             found=name,
             expected=preset_of_file,
             remedy="take the config file that the training was begun with, such as "

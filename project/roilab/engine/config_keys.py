@@ -22,12 +22,14 @@ log = logging.getLogger(__name__)
 _OPEN_KEYS = ("weights", *(f"data{split}.rules.class_map" for split in ("", ".train", ".val")))
 # What the training's augmentation is chosen from. A saved config has only the chosen one, where it
 # is used, and two configs do not differ by one that neither uses.
+PRESET = "data.augmentation"
 PRESET_SOURCES = ("data.augmentations", "data.augmentation_size")
 
 
 def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Apply `key=value` strings in place, and return the config.
 
+    They apply in their order, but for a preset of augmentation: others may change what it holds.
     `roilab.engine.overrides` says what the text of a value means. A key must exist, or be an
     argument that its node's target accepts. A new `_target_` keeps the arguments of its node that
     it accepts as well; the log names the others, which are removed.
@@ -36,7 +38,7 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         UserError: an override cannot be parsed, its key is unknown (names the nearest key), or a
             target cannot be imported.
     """
-    for text in overrides:
+    for text in sorted(overrides, key=lambda text: not text.startswith(f"{PRESET}=")):
         key, written = texts.split_override(text)
         _copy_shared_list(cfg, key)
         value = _parsed(cfg, key, written)

@@ -12,6 +12,8 @@ from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from roilab.data.class_balance import class_weights
 from roilab.engine import config
 from roilab.engine.build_model import build_model
+from roilab.engine.resume import check_resumable, fingerprints
+from roilab.engine.run_folder import Run
 from roilab.engine.setup import Setup, prepare
 from roilab.engine.train import build_train_loader
 from roilab.errors import UserError
@@ -80,6 +82,25 @@ def test_a_resumed_run_goes_on_to_the_last_bit(data: Path, whole: Path, run: Pat
     assert same(trained(data, run, REPEATS, BALANCE, *more, resume=True), state)
     with pytest.raises(UserError, match="another config"):
         trained(data, run, BALANCE, *more, resume=True)
+
+
+def test_weights_follow_data_that_may_have_changed(data: Path, whole: Path, run: Path) -> None:
+    """Without this, a run with weights could not go on with other data, whatever is allowed."""
+    shutil.copytree(whole, run)
+    other = shutil.copytree(data, run.parent / "other")
+    file = other / "train/via.json"
+    entries = json.loads(file.read_text())
+    del entries["5.png"]
+    file.write_text(json.dumps(entries))
+    more = ("train.max_iter=5", "train.checkpoint_period=2")
+    setup = prepare(configured(other, run, REPEATS, BALANCE, *more))
+    arguments = (Run(run), setup, fingerprints(setup))
+    with pytest.raises(UserError, match="the data have changed"):
+        check_resumable(*arguments, allow_changed_data=False)
+    notes = "\n".join(check_resumable(*arguments, allow_changed_data=True))
+    assert "5 images in place of 6" in notes
+    assert "data.class_weights" in notes
+    assert setup.cfg.data.class_weights == class_weights([1, 5], 0.9)
 
 
 def test_the_log_and_the_config_have_the_weights(whole: Path) -> None:

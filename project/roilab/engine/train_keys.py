@@ -15,7 +15,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from roilab.engine.training_log import TRACKERS
 from roilab.errors import UserError
 
-# "place": the key says where the data are; their fingerprints say whether they have changed.
+# "place": the key says where the data are, or follows from them; their fingerprints say whether
+# they have changed.
 Dependent = Literal["weights", "evaluation", "place", "nothing"]
 Check = Callable[[Any], bool]
 
@@ -100,6 +101,7 @@ KEYS = {
     "model.roi_heads.keypoint_head.decoder": Key("evaluation"),
     "data.*.files": Key("place"),
     "data.*.images": Key("place"),
+    "data.class_weights": Key("place"),  # with train.class_balance
 }
 
 

@@ -22,10 +22,8 @@ model.backbone.bottom_up.freeze_at = 0
 model.backbone.bottom_up.stem.norm = model.backbone.bottom_up.stages.norm = "SyncBN"
 model.backbone.norm = "SyncBN"
 model.roi_heads.box_head.conv_norm = model.roi_heads.mask_head.conv_norm = "naiveSyncBN_N"
-model.proposal_generator.head.conv_dims = [
-    -1,
-    -1,
-]  # two layers with as many channels as their input
+# Two layers with as many channels as their input.
+model.proposal_generator.head.conv_dims = [-1, -1]
 model.roi_heads.box_head.update(conv_dims=[256, 256, 256, 256], fc_dims=[1024])
 
 data.augmentation = "lsj"

@@ -38,14 +38,19 @@ def class_repeat_factor(images_with_class: int, images: int, threshold: float) -
     return max(1.0, math.sqrt(threshold * images / images_with_class))
 
 
-def describe_repeats(dataset: DetectionDataset, threshold: float) -> str:
-    """A line for the log: the classes whose images are drawn more often, and how often."""
+def rare_classes(dataset: DetectionDataset, threshold: float) -> dict[str, float]:
+    """The classes that fewer than this share of the images have, and their repeat factors."""
     counts = Counter(number for numbers in _classes_by_image(dataset) for number in numbers)
     factors = {
         dataset.classes[number]: class_repeat_factor(count, len(dataset), threshold)
         for number, count in sorted(counts.items())
     }
-    rare = {name: factor for name, factor in factors.items() if factor > 1}
+    return {name: factor for name, factor in factors.items() if factor > 1}
+
+
+def describe_repeats(dataset: DetectionDataset, threshold: float) -> str:
+    """A line for the log: the classes whose images are drawn more often, and how often."""
+    rare = rare_classes(dataset, threshold)
     if not rare:
         return f"each class is in at least {threshold:.2%} of the images: none is drawn more often"
     longer = sum(repeat_factors(dataset, threshold)) / len(dataset)
@@ -62,7 +67,8 @@ def class_weights(counts: Sequence[int], beta: float) -> list[float]:
 
     Args:
         counts: instances by class.
-        beta: from 0, where all weigh the same, to below 1, where all classes together do.
+        beta: at least 0 and below 1. At 0 all instances weigh the same; towards 1, all instances of
+            a class together weigh as much as those of any other.
     """
     numbers = np.array(counts, dtype=float)
     weights = np.ones(len(numbers))

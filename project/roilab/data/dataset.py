@@ -61,7 +61,7 @@ class DetectionDataset:
     @property
     def is_cityscapes(self) -> bool:
         """Whether all images are of Cityscapes, by whose own rules masks are then evaluated."""
-        return all("void" in record for record in self.records)
+        return bool(self.records) and all("void" in record for record in self.records)
 
     @property
     def area_source(self) -> str:
@@ -166,14 +166,7 @@ def _read(
     on_problems: records.OnProblems,
 ) -> DetectionDataset:
     """All images that can be used, of each annotation file in its folders; see `load_dataset`."""
-    # For masks the box around them, and no points for keypoints: a region stands for each COCO
-    # annotation, and `via.build_instances` takes the rest from that.
-    files = [
-        read_cityscapes(path, box_of_rle)
-        if is_cityscapes(path)
-        else via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False)
-        for path, _ in sources
-    ]
+    files = [_read_annotations(path) for path, _ in sources]
     sets = [via.build_instances(annotations, rules, skeleton) for annotations in files]
     names = records.class_names(files, sets, rules, classes)
     problems = [problem for labelled in sets for problem in labelled.problems]
@@ -230,6 +223,17 @@ def _read(
     return DetectionDataset(
         label, tuple(dicts), names, skeleton, coco_ids, missing=left_out, outside=outside
     )
+
+
+def _read_annotations(path: Path) -> via.Annotations:
+    """The annotations of a file, or of a split of Cityscapes, with a region for each of COCO's.
+
+    The region is the box around a mask; `via.build_instances` takes the rest, also keypoints, from
+    the annotation.
+    """
+    if is_cityscapes(path):
+        return read_cityscapes(path, box_of_rle)
+    return via.read(path, rings_of_rle=box_of_rle, keypoints_as_points=False)
 
 
 def _coco_ids(

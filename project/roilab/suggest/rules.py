@@ -1,7 +1,6 @@
 """Rules by which a config follows from a data set and a machine; each adds a part to a draft."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ import detectron2.data.transforms as T
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from roilab.data.class_balance import class_repeat_factor
+from roilab.data.class_balance import rare_classes
 from roilab.data.dataset import DetectionDataset
 from roilab.data.sampling import AUGMENTATION, seeded
 from roilab.engine import config
@@ -290,20 +289,7 @@ def _sizes_and_ratios(node: Any) -> tuple[list[list[float]] | None, list[float] 
 
 def set_sampling(draft: Draft, train: DetectionDataset) -> None:
     """Draw the images of rare classes more often, where there are any."""
-    images = Counter(
-        name
-        for record in train.records
-        for name in {
-            train.classes[anno["category_id"]]
-            for anno in record["annotations"]
-            if not anno.get("iscrowd", 0)
-        }
-    )
-    factors = {
-        name: class_repeat_factor(images[name], len(train), _RARE)
-        for name in train.classes
-        if 0 < images[name] < _RARE * len(train)
-    }
+    factors = rare_classes(train, _RARE)
     if factors:
         times = first_of([f"{name} {factor:.1f} times" for name, factor in factors.items()])
         draft.add(

@@ -283,10 +283,12 @@ def _print_table(labelled: via.LabelledSet, parts: Mapping[str, Collection[str]]
                 counts[name].update(["images", *(instance.label for instance in image.instances)])
     rows = ["images", *labelled.classes]
     width = max(map(len, rows)) + 2
-    # With the share of train.
-    columns = [*parts, "share"] if "train" in parts else [*parts]
+    has_share = "train" in parts  # which is that of train
+    columns = [*parts, "share"] if has_share else [*parts]
     say("".join([" " * width, *(f"{name:>8}" for name in columns)]))
     for row in rows:
         numbers = [of_part[row] for of_part in counts.values()]
-        cells = [*map(str, numbers), f"{numbers[0] / max(1, sum(numbers)):.2f}"]
-        say("".join([f"{row:<{width}}", *(f"{cell:>8}" for cell in cells[: len(columns)])]))
+        cells = list(map(str, numbers))
+        if has_share:
+            cells.append(f"{numbers[0] / max(1, sum(numbers)):.2f}")
+        say("".join([f"{row:<{width}}", *(f"{cell:>8}" for cell in cells)]))

@@ -196,10 +196,7 @@ def train_loader(
             cannot be shared by the processes, or copy-paste has a single image.
     """
     processes = comm.get_world_size()
-    if total_batch_size % processes:
-        message = "a batch cannot be shared evenly by the processes"
-        expected = f"a multiple of {processes}"
-        raise UserError(message, key="total_batch_size", found=total_batch_size, expected=expected)
+    _require_even_shares(total_batch_size, processes)
     if copy_paste is not None:
         require_partners(dataset, masks)
     with_outlines = masks or (recompute_boxes and first_without_outline(dataset) is None)
@@ -227,6 +224,13 @@ def train_loader(
         generator=torch.Generator(),  # without one, it would draw from the model's
         worker_init_fn=leave_signals,
     )
+
+
+def _require_even_shares(size: int, processes: int) -> None:
+    if size % processes:
+        message = "a batch cannot be shared evenly by the processes"
+        expected = f"a multiple of {processes}"
+        raise UserError(message, key="total_batch_size", found=size, expected=expected)
 
 
 class _Loader(DataLoader[Batch]):

@@ -81,9 +81,6 @@ def draw_instances(
     picture = _enlarged(image, scale)
     corners = _array("boxes", boxes, 2, 4)
     joints = _array("keypoints", keypoints, 3, 3)
-    rings = np.zeros(0 if joints is None else joints.shape[:2], bool)
-    if occluded is not None:
-        rings = np.asarray(occluded, bool).reshape(rings.shape)
     counts = [len(x) for x in (corners, masks, joints, labels, colours) if x is not None]
     if len(set(counts)) > 1:
         raise ValueError(f"different numbers of instances: {counts}")
@@ -101,7 +98,7 @@ def draw_instances(
     for box, shade in zip(() if corners is None else corners, shades, strict=False):
         _draw_box(picture, box * scale, shade, line)
     if joints is not None and count:
-        _draw_keypoints(picture, joints, rings, skeleton, keypoint_threshold, line, scale)
+        _draw_keypoints(picture, joints, occluded, skeleton, keypoint_threshold, line, scale)
     _draw_crosses(picture, np.asarray(loose_points, dtype=float).reshape(-1, 2), line, scale)
     anchors = _anchors(corners, areas, joints, keypoint_threshold, scale)
     if labels is not None:
@@ -251,7 +248,7 @@ def _draw_box(picture: Picture, box: Floats, colour: Colour, line: int) -> None:
 def _draw_keypoints(
     picture: Picture,
     joints: Floats,
-    rings: npt.NDArray[np.bool_],
+    occluded: npt.ArrayLike | None,
     skeleton: Skeleton | None,
     threshold: float,
     line: int,
@@ -259,6 +256,7 @@ def _draw_keypoints(
 ) -> None:
     """Links under dots and rings, an instance after the other, as `draw_instances` takes them."""
     seen = joints[..., 2] > threshold
+    rings = np.asarray(np.zeros_like(seen) if occluded is None else occluded, bool)
     joints = np.nan_to_num(joints)
     places = subpixel(joints[..., :2], scale)
     strengths = np.clip(joints[..., 2], 0, 1)

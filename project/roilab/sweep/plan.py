@@ -111,22 +111,13 @@ def plan_trials(sweep: Sweep, output: Path) -> list[Trial]:
     """A trial for each seed, fold and arm, one after the other, so that early results compare all
     arms.
     """
-    if not sweep.folds:
-        return [
-            Trial(arm, seed, output / folder_name(arm.name) / f"seed_{seed}")
-            for seed in sweep.seeds
-            for arm in sweep.arms
-        ]
+    folds: list[tuple[int | None, str, tuple[str, ...]]] = [
+        (fold, f"fold_{fold}", overrides) for fold, overrides in enumerate(sweep.folds)
+    ]
     return [
-        Trial(
-            arm,
-            seed,
-            output / folder_name(arm.name) / f"fold_{fold}" / f"seed_{seed}",
-            fold,
-            overrides,
-        )
+        Trial(arm, seed, output / folder_name(arm.name) / part / f"seed_{seed}", fold, overrides)
         for seed in sweep.seeds
-        for fold, overrides in enumerate(sweep.folds)
+        for fold, part, overrides in folds or [(None, "", ())]
         for arm in sweep.arms
     ]
 

@@ -17,6 +17,7 @@ import torch
 
 from roilab.cli.console import print_error
 from roilab.engine import distributed
+from roilab.engine.run_record import read_record
 from roilab.engine.signals import Interrupted, end_on_signals, stop_on_signals
 from roilab.errors import UserError
 
@@ -54,9 +55,11 @@ def test_two_processes(data: Path, alone: Path, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     trained(data, begun, *MORE, "optimizer.lr=1e-30")
     run = tmp_path / "run"
-    out, _ = output(process(command(data, run, *MORE, "--num-gpus=2")))
+    typed = command(data, run, *MORE, "--num-gpus=2")
+    out, _ = output(process(typed))
     assert out.count("run folder:") == 1
     assert_as_alone(run, alone, begun)
+    assert read_record(run)["starts"][-1]["command"] == typed
     # Resumed by two, it goes on; by one as well.
     output(process(command(data, run, *MORE, "--num-gpus=2", "--resume", "train.max_iter=4")))
     assert [line["iteration"] for line in lines(run)] == [0, 1, 2, 3]
@@ -75,6 +78,7 @@ def test_a_process_ends_without_the_end_of_the_interpreter() -> None:
 import atexit, os, sys
 from torch import distributed as torch_distributed
 from roilab.engine import distributed
+from roilab.engine.run_record import read_record
 
 def work(status):
     atexit.register(os.abort)

@@ -42,7 +42,7 @@ def work(args: argparse.Namespace) -> None:
         results = evaluate_weights(setup)
     else:
         once = ("--resume", "--allow-changed-data")  # options of a single resumption
-        command = [argument for argument in sys.orig_argv if argument not in once]
+        command = [argument for argument in args.typed if argument not in once]
         source = ConfigSource(
             args.config_file, args.overrides, command, resume_command=[*command, "--resume"]
         )
@@ -58,6 +58,7 @@ def work(args: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> None:
     args = parser_of("train", __doc__).parse_args(arguments)
+    args.typed = sys.orig_argv  # that of another process is not what the user typed
     args.config_file = config.find_config(args.config_file)
     trusted.allow(args.trust)
     several = args.num_gpus * args.num_machines > 1

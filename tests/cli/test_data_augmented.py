@@ -84,6 +84,7 @@ def of_figures(figures: FiguresPaths, *more: str) -> list[str]:
     return [*places, weights, "dataloader.train.num_workers=0", "train.device=cpu", *more]
 
 
+RESIZE = "detectron2.data.transforms.Resize"
 SHEETS = ("--config-file", "figures_mask_keypoint", "--output", "sheets")
 
 
@@ -114,6 +115,9 @@ def test_a_sheet_for_each_batch(
         ("train.max_iters=5", "perhaps train.max_iter"),
         ("dataloader.train.augmentations=[{_target_: nowhere.Flip}]", "cannot be built"),
         ("data.skeleton=null", "no skeleton"),
+        ("data.augmentation_size=64.5", "a whole number from 1"),
+        ("data.augmentation_size=0", "a whole number from 1"),
+        (f"dataloader.train.augmentations=[{{_target_: {RESIZE}, shape: -5}}]", "cannot be loaded"),
     ],
 )
 def test_what_a_training_refuses(

@@ -158,11 +158,17 @@ def too_few_pictures_to_divide() -> Attempts:
         yield wrong(stratified_split, {name: ["dog"] for name in names}, 0.8, 0)
 
 
-@case("give a number such as 5; copies of one picture stay in one fold")
+@case(
+    "give a number from 2 to that of the pictures, or annotate more; copies of one picture "
+    "stay in one fold"
+)
 def more_folds_than_pictures(tmp_path: Path, data: Command) -> Attempts:
-    file = via_json(tmp_path / "set", *[[DOG]] * 5)
-    for folds in (6, 5):
+    file = via_json(tmp_path / "set", *[[DOG]] * 3)
+    for folds in (4, 1, 3):
         yield data("split", file, "--folds", folds, "--output", tmp_path / str(folds))
+    for pictures in (1, 2):
+        file = via_json(tmp_path / str(pictures), *[[DOG]] * pictures)
+        yield data("split", file, "--folds", 2, "--output", tmp_path / f"of_{pictures}")
 
 
 @case("make the file readable, or remove it: its name and size identify the image")

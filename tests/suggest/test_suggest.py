@@ -243,6 +243,12 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     assert set(setup.val.classes) == {NAMES[0], *(f"{name} x" for name in NAMES[1:])}
 
 
+def test_a_preset_that_only_the_base_has(tmp_path: Path) -> None:
+    asked = ["data.augmentation=crops"]
+    suggestion = suggest_config(dogs(tmp_path / "mine"), asked, CPU, "balloon_mask")
+    assert suggestion.draft.cfg.data.augmentation == "crops"
+
+
 def test_a_base_of_the_user_keeps_its_data_and_rules(tmp_path: Path) -> None:
     places = dogs(tmp_path / "other", 1)
     val = {key.replace("train", "val"): place for key, place in places.items()}
@@ -374,6 +380,7 @@ def test_bad_input(tmp_path: Path) -> None:
     assert "cannot be read" in error_of(output, "--train", "missing.json")
     assert "does not exist" in error_of(output, "--train", file, "--images", "missing")
     assert "train.max_iter" in error_of(output, *data, "train.maxiter=7")
+    assert "one of flip, lsj" in error_of(output, *data, "data.augmentation=copypaste")
     assert "does not exist" in error_of(output, *data, "--base", "no_config")
     assert "has a keypoint head" in error_of(output, *data, "--base", "small_keypoint")
     assert "does not fit" in error_of(output, *data, "model.roi_heads.num_classes=7")

@@ -6,6 +6,7 @@ from itertools import islice
 from roilab.cli.console import progress, say
 from roilab.curation import contact_sheets
 from roilab.engine import config, trusted
+from roilab.engine.preflight import load_image
 from roilab.engine.setup import prepare
 from roilab.engine.train import build_train_loader
 from roilab.engine.train_state import TrainState
@@ -23,6 +24,7 @@ def augmented(args: argparse.Namespace) -> int:
     trusted.allow(args.trust)
     setup = prepare(config.load_config(config.find_config(args.config_file), args.overrides))
     cfg, dataset = setup.cfg, setup.training_set
+    load_image(cfg, "dataloader.train", dataset, seed=cfg.train.seed)
     state = TrainState()
     image_format = cfg.dataloader.train.get("image_format", "BGR")
     batches = islice(build_train_loader(setup, 0), args.batches)

@@ -78,7 +78,8 @@ def stratified_folds(
             key="folds",
             found=f"{folds} folds of {counted(len(groups), 'different picture')}",
             expected="at least 2 folds, and a picture for each",
-            remedy="give a number such as 5; copies of one picture stay in one fold",
+            remedy="give a number from 2 to that of the pictures, or annotate more; copies of "
+            "one picture stay in one fold",
         )
     return _stratified(groups, [1 / folds] * folds, seed)
 

@@ -65,7 +65,11 @@ def base_config(name: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: there is no such config, or an override does not fit it.
     """
-    return override(_read_training_config(find_config(name)), overrides)
+    cfg = _read_training_config(find_config(name))
+    preset_of_file = OmegaConf.select(cfg, PRESET)
+    override(cfg, overrides)
+    _check_preset(cfg, preset_of_file)
+    return cfg
 
 
 def find_config(name: str | Path) -> str:

@@ -96,26 +96,32 @@ def try_step(cfg: DictConfig, model: Any, train: DetectionDataset, val: Detectio
     Raises:
         UserError: a loader or a part of the model fails; names its key.
     """
-    one_image = {"num_workers": 0, "total_batch_size": comm.get_world_size()}
     with seeded(cfg.train.seed, STEP, 0):
-        arguments: dict[str, tuple[DetectionDataset, dict[str, Any]]] = {
-            "dataloader.train": (train, {"seed": cfg.train.seed, **one_image}),
-            "dataloader.test": (val, {"num_workers": 0}),
-        }
-        for key, (dataset, options) in arguments.items():
-            loader = build_loader(cfg, key, dataset, **options)
-            try:
-                next(iter(loader))
-            except UserError:
-                raise
-            except config.UNBUILDABLE as error:
-                raise UserError(
-                    "an image cannot be loaded as the config says",
-                    key=f"{key}.augmentations",
-                    found=f"{type(error).__name__}: {error}",
-                    expected="augmentations that work on images, boxes, outlines and keypoints",
-                ) from error
+        load_image(cfg, "dataloader.train", train, seed=cfg.train.seed)
+        load_image(cfg, "dataloader.test", val)
         _try_model(cfg, model, train)
+
+
+def load_image(cfg: DictConfig, key: str, dataset: DetectionDataset, **options: Any) -> None:
+    """Load the first image of a data set as the loader's node at a key says.
+
+    Raises:
+        UserError: it cannot be loaded so.
+    """
+    if key == "dataloader.train":
+        options["total_batch_size"] = comm.get_world_size()
+    loader = build_loader(cfg, key, dataset, num_workers=0, **options)
+    try:
+        next(iter(loader))
+    except UserError:
+        raise
+    except config.UNBUILDABLE as error:
+        raise UserError(
+            "an image cannot be loaded as the config says",
+            key=f"{key}.augmentations",
+            found=f"{type(error).__name__}: {error}",
+            expected="augmentations that work on images, boxes, outlines and keypoints",
+        ) from error
 
 
 def _try_model(cfg: DictConfig, model: Any, train: DetectionDataset) -> None:

@@ -120,6 +120,9 @@ def check_values(cfg: DictConfig) -> None:
     if cfg.train.best is None:
         watched = "null, or a metric to watch as train.best"
         checks.append(("train.patience", watched, lambda patience: patience is None))
+    if "augmentation_size" in cfg.data:  # a saved config has the sizes that follow from it
+        side = _whole(1)
+        checks.append(("data.augmentation_size", side.expected, side.is_valid))
     expected = f"a multiple of {processes}, the number of processes"
     checks.append(("dataloader.train.total_batch_size", expected, lambda n: n % processes == 0))
     for key, expected, is_valid in checks:

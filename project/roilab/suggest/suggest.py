@@ -108,7 +108,10 @@ def _reading_draft(places: Mapping[str, Any], asked: Sequence[str], base: str | 
     """
     keys = {text: split_override(text)[0] for text in asked}
     of_data = [
-        text for text in asked if keys[text].startswith("data.") or keys[text] == "train.device"
+        text
+        for text in asked
+        if keys[text] == "train.device"
+        or (keys[text].startswith("data.") and not keys[text].startswith("data.augmentation"))
     ]
     draft = Draft(base if base is not None and _is_own(base) else "small_mask", of_data)
     for key, value in places.items():

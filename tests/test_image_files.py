@@ -425,8 +425,11 @@ class TestReadRgb:
                 read_rgb(tmp_path / name)
 
 
-def test_only_two_modules_open_images() -> None:
-    """Others would read 16 bits, transparency or EXIF otherwise; both call `to_rgb`."""
+def test_only_two_modules_open_pictures() -> None:
+    """Others would read 16 bits, transparency or EXIF otherwise; both call `to_rgb`.
+
+    The pixels of Cityscapes' labels are no colours but numbers of instances.
+    """
     root = Path(__file__).parents[1]
     opens = {"Image.open", "PIL.Image.open", "cv2.imread", "read_image", "utils.read_image"}
     paths = {
@@ -437,4 +440,6 @@ def test_only_two_modules_open_images() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in opens
     }
     benchmarks = {path for path in paths if path.startswith("scripts/benchmarks/")}
-    assert paths - benchmarks == {"project/roilab/image_files.py", "project/roilab/app/uploads.py"}
+    labels = {"project/roilab/data/cityscapes.py"}
+    pictures = {"project/roilab/image_files.py", "project/roilab/app/uploads.py"}
+    assert paths - benchmarks == pictures | labels

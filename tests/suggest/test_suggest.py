@@ -381,6 +381,8 @@ def test_bad_input(tmp_path: Path) -> None:
     assert "does not exist" in error_of(output, "--train", file, "--images", "missing")
     assert "train.max_iter" in error_of(output, *data, "train.maxiter=7")
     assert "one of flip, lsj" in error_of(output, *data, "data.augmentation=copypaste")
+    for senseless in ("data.augmentation_size=-4", "dataloader.train.repeat_threshold=5"):
+        assert "makes no sense" in error_of(output, *data, senseless)
     assert "does not exist" in error_of(output, *data, "--base", "no_config")
     assert "has a keypoint head" in error_of(output, *data, "--base", "small_keypoint")
     assert "does not fit" in error_of(output, *data, "model.roi_heads.num_classes=7")

@@ -13,6 +13,7 @@ from roilab.engine import config
 from roilab.engine.build_data import build_dataset, has_head
 from roilab.engine.config_keys import escaped
 from roilab.engine.overrides import Reference, split_override
+from roilab.engine.train_keys import check_values
 from roilab.errors import UserError
 from roilab.files import config_folder
 from roilab.skeleton import Skeleton
@@ -84,6 +85,7 @@ def suggest_config(
     names = _BASES[heads.mask, heads.keypoint]
     defaults = [config.base_config(name) for name in names] if _is_own(base) else []
     draft = Draft(base or names[hardware.gpu_memory is not None], asked, defaults)
+    check_values(draft.cfg)
     _add_data(draft, places, train, val)
     if skeleton is not None:
         reason = f"the points carry the names of {skeleton.name}"

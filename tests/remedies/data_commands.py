@@ -163,12 +163,10 @@ def too_few_pictures_to_divide() -> Attempts:
     "stay in one fold"
 )
 def more_folds_than_pictures(tmp_path: Path, data: Command) -> Attempts:
-    file = via_json(tmp_path / "set", *[[DOG]] * 3)
-    for folds in (4, 1, 3):
-        yield data("split", file, "--folds", folds, "--output", tmp_path / str(folds))
-    for pictures in (1, 2):
-        file = via_json(tmp_path / str(pictures), *[[DOG]] * pictures)
-        yield data("split", file, "--folds", 2, "--output", tmp_path / f"of_{pictures}")
+    for pictures, folds in ((3, 4), (3, 3), (4, 4)):
+        folder = tmp_path / f"{folds}_of_{pictures}"
+        file = via_json(folder, *[[DOG]] * pictures)
+        yield data("split", file, "--folds", folds, "--output", folder / "folds")
 
 
 @case("make the file readable, or remove it: its name and size identify the image")

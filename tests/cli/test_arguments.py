@@ -13,14 +13,14 @@ import pytest
 
 import roilab.cli
 from roilab import via
-from roilab.cli.arguments import (
+from roilab.cli.arguments import parser_of
+from roilab.cli.console import PrintableRecord, print_error
+from roilab.cli.shared_arguments import (
     CONVERT_KINDS,
     EXPORT_FORMATS,
     PREDICT_KINDS,
     PUBLISHED_TABLES,
-    parser_of,
 )
-from roilab.cli.console import PrintableRecord, print_error
 from roilab.errors import UserError
 from roilab.evaluation.published import TABLES
 from roilab.export import FORMATS

@@ -1,175 +1,36 @@
 """The commands and their arguments: what `roilab --help` and shell completion know.
 
 It imports nothing that takes time, so that completion and mistakes on the command line are quick.
-The names of formats and kinds of files repeat those of the package, which a test compares.
 """
 
 import argparse
-import contextlib
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from roilab.cli.parser import Argument, Parser, output_file
+from roilab.cli.shared_arguments import (
+    ATTRIBUTES,
+    CONFIG_FILE,
+    CONVERT_KINDS,
+    EXPORT_FORMATS,
+    FILES,
+    IMAGES,
+    LABELS,
+    MAX_MEMORY,
+    PREDICT_KINDS,
+    PUBLISHED_TABLES,
+    RUN,
+    TRUST,
+    TTA,
+    arg,
+    folder,
+    kinds_of_output,
+    overrides,
+    positive,
+    share,
+)
 
 Command = tuple[str, *tuple[Argument, ...]]  # what it does, and its arguments
-CONVERT_KINDS = ("via", "via-json", "via-csv", "coco")
-EXPORT_FORMATS = ("onnx", "torchscript", "exported-program")
-PUBLISHED_TABLES = ("table4", "table7")
-PREDICT_KINDS = ("picture", "json", "via", "via-json", "via-csv", "coco", "csv", "video")
-
-
-def _folder(text: str) -> Path:
-    if not text:  # it would mean the current folder
-        raise argparse.ArgumentTypeError("an empty name: was it a variable that is not set?")
-    return Path(text)
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    kinds = tuple(text.split(","))
-    for kind in kinds:
-        if kind not in PREDICT_KINDS:
-            raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(PREDICT_KINDS)}")
-    return kinds
-
-
-def _bytes(text: str) -> int:
-    try:
-        size = float(text)
-    except ValueError:
-        size = 0
-    if not 0 < size < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of gigabytes")
-    return int(min(size, 1e9) * 1e9)  # no machine has 1e9 GB
-
-
-def _share(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) <= 1:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
-
-
-def _positive(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if int(text) > 0:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 0.75,1,1.25") from None
-
-
-def arg(usage: str, text: str, **options: Any) -> Argument:
-    """An argument of a command."""
-    return usage, text, options
-
-
-def views_of(args: argparse.Namespace) -> Any:
-    """The views of --tta and its options; None without them.
-
-    Raises:
-        UserError: the scales are none.
-    """
-    from roilab.evaluation import Views  # it imports torch
-
-    if not (args.tta or args.tta_scales or args.tta_no_flip):
-        return None
-    scales = {"scales": args.tta_scales} if args.tta_scales else {}
-    return Views(**scales, flip=not args.tta_no_flip)
-
-
-def overrides(text: str) -> Argument:
-    """The overrides of a config."""
-    return arg("overrides key=value", text, nargs="*")
-
-
-RUN = (
-    arg("--run RUN", "a run folder, written by roilab train", required=True),
-    arg(
-        "--weights FILE",
-        "a checkpoint of that folder (default: model_final.pth, else the newest)",
-        type=str,
-    ),
-)
-CONFIG_FILE = arg(
-    "--config-file CONFIG",
-    "a config of RoILab by name, such as mask_rcnn_R_50_FPN_1x, or a file of yours",
-    required=True,
-)
-TRUST = arg(
-    "--trust NAME",
-    "from now on, allow run folders to name this code of yours: package.module.name, all "
-    "of package.module, or a .py file that registers data",
-    action="append",
-    default=[],
-)
-MAX_MEMORY = arg(
-    "--max-memory GB",
-    "refuse images that may take more memory (default: more than is available)",
-    type=_bytes,
-)
-TTA = (
-    arg(
-        "--tta",
-        "test-time augmentation: average over views of each image, scaled and mirrored",
-    ),
-    arg(
-        "--tta-scales SCALES",
-        "sizes of the views, as factors of the run's own (default: 0.75,1,1.25); turns on --tta",
-        type=_numbers,
-    ),
-    arg(
-        "--tta-no-flip",
-        "leave out mirrored views, such as of text, which has no mirror image; turns on --tta",
-    ),
-)
-FILES = arg("files FILE ...", "annotation files")
-IMAGES = arg(
-    "--images DIR ...", "folders of the images (default: the folder of each file)", default=[]
-)
-# Of `roilab.via.LabelRules`: how attributes become classes and keypoints.
-ATTRIBUTES = (
-    "which attribute is which (needed where several could be meant)",
-    arg(
-        "--class-attribute A",
-        'the attribute that holds the class; "": none does; repeated: each is a class',
-        action="append",
-    ),
-    arg("--skeleton S", "coco_person (the default where it fits), or a file"),
-    arg("--keypoint-attribute A", "the attribute that names a point"),
-    arg("--instance-attribute A", 'the attribute that ties points to an object; "": none does'),
-    arg(
-        "--visibility-attribute A",
-        'the attribute that says whether a point is occluded; "": none does',
-    ),
-    arg(
-        "--keypoint-vertices",
-        "regions of this shape hold a skeleton, with a vertex for each keypoint",
-        choices=("polygon", "polyline"),
-    ),
-)
-LABELS = (
-    *ATTRIBUTES,
-    arg(
-        "--class-map OLD=NEW",
-        "rename or merge a class; OLD= drops it; may be repeated",
-        action="append",
-        default=[],
-    ),
-    arg("--default-class C", "the class of regions that state no class"),
-    arg(
-        "--unlabelled",
-        "what to do with regions without a class where there is no default",
-        choices=("error", "skip"),
-        default="error",
-    ),
-)
 
 DATA_COMMANDS: dict[str, Command] = {
     "check": (
@@ -189,7 +50,7 @@ DATA_COMMANDS: dict[str, Command] = {
             "--repeat-threshold SHARE",
             "show how often a training draws images of classes that are in a smaller share of the "
             "images: with dataloader.train.repeat_threshold=SHARE",
-            type=_share,
+            type=share,
             default=0.1,
         ),
         *LABELS,
@@ -199,8 +60,8 @@ DATA_COMMANDS: dict[str, Command] = {
         FILES,
         IMAGES,
         arg("--output DIR", "the folder of the sheets", default=Path("outputs/pictures")),
-        arg("--limit N", "images of each file", type=_positive, default=48),
-        arg("--per-sheet N", "images on a sheet", type=_positive, default=12),
+        arg("--limit N", "images of each file", type=positive, default=48),
+        arg("--per-sheet N", "images on a sheet", type=positive, default=12),
         *LABELS,
     ),
     "augmented": (
@@ -208,7 +69,7 @@ DATA_COMMANDS: dict[str, Command] = {
         CONFIG_FILE,
         arg("--output DIR", "the folder of the sheets", default=Path("outputs/augmented")),
         arg(
-            "--batches N", "batches, from the first on, a sheet for each", type=_positive, default=4
+            "--batches N", "batches, from the first on, a sheet for each", type=positive, default=4
         ),
         TRUST,
         overrides("overrides of the config, as for roilab train"),
@@ -283,7 +144,12 @@ CONFIG_COMMANDS: dict[str, Command] = {
             default=[],
         ),
         arg("--val FILE ...", "annotation files to evaluate on", default=[]),
-        arg("--val-images DIR ...", "folders of their images (default: --images)", default=[]),
+        arg(
+            "--val-images DIR ...",
+            "folders of their images (default: that of each file, if all have images beside them, "
+            "else --images)",
+            default=[],
+        ),
         arg("--base CONFIG", "build on this config (default: one whose heads the data can train)"),
         arg("--output OUT", "the config to write, a .py file", required=True),
         *LABELS,
@@ -305,7 +171,7 @@ COMMANDS: dict[str, Command] = {
             "the share of cars among the objects, such as 0.05 for a rare class (default: about a "
             "third)",
         ),
-        arg("--frames N", "frames of the video", type=_positive, default=36),
+        arg("--frames N", "frames of the video", type=positive, default=36),
     ),
     "data": (
         "check, draw, count, convert, split and merge annotations before a training",
@@ -382,16 +248,16 @@ COMMANDS: dict[str, Command] = {
             "images, folders, or patterns in quotes; or one video; or webcam:0",
             required=True,
         ),
-        arg("--output DIR", "the folder to write", required=True, type=_folder),
+        arg("--output DIR", "the folder to write", required=True, type=folder),
         arg("--threshold SCORE", "the lowest score of an instance", default=0.5),
         arg(
             "--save KINDS",
             f"any of {','.join(PREDICT_KINDS)} (default: picture,json; of a video video,json)",
-            type=_kinds,
+            type=kinds_of_output,
         ),
-        arg("--batch N", "images in a forward pass", type=_positive, default=1),
+        arg("--batch N", "images in a forward pass", type=positive, default=1),
         arg("--smooth", "steady the keypoints of a video"),
-        arg("--limit N", "stop after the first N images or frames", type=_positive),
+        arg("--limit N", "stop after the first N images or frames", type=positive),
         arg("--exact", "give the numbers of the evaluation to the last bit, which is slower"),
         *TTA,
         MAX_MEMORY,
@@ -423,7 +289,7 @@ COMMANDS: dict[str, Command] = {
         arg(
             "--jobs N",
             "trainings at the same time (default: one on each GPU, or one)",
-            type=_positive,
+            type=positive,
             one_of="place",
         ),
         arg(

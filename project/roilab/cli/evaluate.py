@@ -39,8 +39,9 @@ from detectron2.config import LazyCall as L
 from omegaconf import DictConfig
 from torch import nn
 
-from roilab.cli.arguments import parser_of, views_of
+from roilab.cli.arguments import parser_of
 from roilab.cli.console import ended, progress, say
+from roilab.cli.shared_arguments import views_of
 from roilab.cpu.optimize import optimize_for_inference
 from roilab.data.dataset import DetectionDataset, load_dataset
 from roilab.draw import Picture, fit

@@ -26,8 +26,9 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from roilab.cli.arguments import parser_of, views_of
+from roilab.cli.arguments import parser_of
 from roilab.cli.console import ended, error_with_options, progress, say
+from roilab.cli.shared_arguments import views_of
 from roilab.engine import trusted
 from roilab.engine.run_folder import Run, open_run, reading
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals

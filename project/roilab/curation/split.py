@@ -76,7 +76,7 @@ def stratified_folds(
         raise UserError(
             "the pictures cannot be divided into so many folds",
             key="folds",
-            found=f"{folds} folds of {counted(len(groups), 'different picture')}",
+            found=f"{counted(folds, 'fold')} of {counted(len(groups), 'different picture')}",
             expected="at least 2 folds, and a picture for each",
             remedy="give a number from 2 to that of the pictures, or annotate more; copies of "
             "one picture stay in one fold",

@@ -395,6 +395,18 @@ def test_bad_input(tmp_path: Path) -> None:
     assert "3 of 3 annotated images cannot be used" in error_of(output, *data, *val)
 
 
+def test_validation_images_beside_their_file_are_taken(tmp_path: Path) -> None:
+    """Both folders have images of the same names."""
+    train, val = (Path(dogs(tmp_path / name)["data.train.files"]) for name in ("train", "val"))
+    alone = tmp_path / "val.json"
+    shutil.copy(train, alone)
+    for number, (file, folder) in enumerate(((val, val.parent), (alone, train.parent))):
+        output = tmp_path / f"mine_{number}.py"
+        data = ["--train", train, "--images", train.parent, "--val", file, "--output", output]
+        assert main(["suggest", *map(str, data)]) == 0
+        assert config.load_config(output).data.val.images == str(folder)
+
+
 def test_an_unreadable_image_and_a_file_that_is_there(tmp_path: Path) -> None:
     photos, output = tmp_path / "photos", tmp_path / "out" / "mine.py"
     data = ["--train", dogs(photos)["data.train.files"]]

@@ -25,6 +25,7 @@ from roilab.cli.arguments import parser_of
 from roilab.cli.console import error_with_options, say
 from roilab.engine.overrides import write
 from roilab.errors import UserError
+from roilab.inference.sources import SUFFIXES
 from roilab.suggest.config_file import config_text, write_config
 from roilab.suggest.draft import this_machine
 from roilab.suggest.suggest import Suggestion, suggest_config
@@ -78,10 +79,24 @@ def places_of(args: argparse.Namespace) -> dict[str, Any]:
         "data.train.files": args.train,
         "data.train.images": args.images,
         "data.val.files": args.val,
-        "data.val.images": (args.val_images or args.images) if args.val else [],
+        "data.val.images": val_images(args),
     }
     values = {key: list(map(str, paths)) for key, paths in options.items() if paths}
     return {key: texts[0] if len(texts) == 1 else texts for key, texts in values.items()}
+
+
+def val_images(args: argparse.Namespace) -> list[Path]:
+    """The folders of the validation images: those of their files, if all have images beside them.
+
+    Another folder may have images of the same names, which are other pictures.
+    """
+    if args.val_images or not args.val:
+        return args.val_images
+    beside = [file.parent for file in args.val]
+    has_images = all(
+        any(file.suffix.lower() in SUFFIXES for file in folder.glob("*")) for folder in beside
+    )
+    return beside if has_images else args.images
 
 
 def label_overrides(args: argparse.Namespace) -> list[str]:

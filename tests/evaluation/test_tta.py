@@ -155,15 +155,15 @@ class TestOneView:
     def test_of_keypoint_heads(self, tiny_run: Run, kind: str) -> None:
         model = small_model(tiny_run, keypoint_head(kind))
         model.roi_heads.mask_on = False
-        self.compare(model)
+        self.assert_same(model)
 
     @pytest.mark.parametrize("kind", MASK_HEADS)
     def test_of_mask_heads(self, tiny_run: Run, kind: str) -> None:
         model = small_model(tiny_run, masks=kind)
         model.roi_heads.keypoint_on = False
-        self.compare(model)
+        self.assert_same(model)
 
-    def compare(self, model: Any) -> None:
+    def assert_same(self, model: Any) -> None:
         batch = images((70, 100), (80, 60))  # the smaller one is padded
         expected = plain(model, batch, RESIZE)
         for one, other in zip(augmented(model, batch, ONE, RESIZE), expected, strict=True):
@@ -173,7 +173,7 @@ class TestOneView:
     def test_of_boxes_alone(self, tiny_run: Run) -> None:
         model = small_model(tiny_run)
         model.roi_heads.mask_on = model.roi_heads.keypoint_on = False
-        self.compare(model)
+        self.assert_same(model)
         (result,) = augmented(model, images((64, 64)), Views())
         assert set(result.get_fields()) == {"pred_boxes", "scores", "pred_classes"}
 
@@ -278,7 +278,7 @@ def mirror_outputs(layer: nn.Linear, side: int) -> None:
 class TestMirrored:
     """A model that does the same to mirror images gives the same with mirrored views."""
 
-    def compare(self, model: Any) -> Instances:
+    def assert_same(self, model: Any) -> Instances:
         symmetrise(model)
         batch = images((64, 128))
         (expected,), (result,) = plain(model, batch), augmented(model, batch, FLIP)
@@ -290,7 +290,7 @@ class TestMirrored:
     def test_keypoint_heads(self, tiny_run: Run, kind: str) -> None:
         model = small_model(tiny_run, keypoint_head(kind))
         model.roi_heads.mask_on = False
-        expected = self.compare(model)
+        expected = self.assert_same(model)
         # Left and right are apart, so that not to exchange them would show.
         left, right = (COCO_PERSON.keypoints.index(f"{side}_knee") for side in ("left", "right"))
         points = expected.pred_keypoints
@@ -311,7 +311,7 @@ class TestMirrored:
     def test_mask_heads(self, tiny_run: Run, kind: str) -> None:
         model = small_model(tiny_run, masks=kind)
         model.roi_heads.keypoint_on = False
-        self.compare(model)
+        self.assert_same(model)
 
 
 def test_boxes_and_masks_are_detectron2s(tiny_run: Run) -> None:

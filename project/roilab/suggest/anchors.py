@@ -83,7 +83,7 @@ class AnchorFit:
 
     @property
     def gain(self) -> float:
-        """By how much the mean recall of the fitted anchors is larger."""
+        """The rise in mean recall from the default anchors to the fitted ones."""
         return 0.0 if self.fitted is None else self.fitted.bound.mean - self.default.bound.mean
 
     @property

@@ -249,6 +249,29 @@ def test_an_image_of_another_entry_does_not_replace_one_that_is_not_there(
     assert len(load_dataset(both, missing_images="skip")) == 1
 
 
+def test_images_with_other_bytes_than_the_annotated_ones_are_told(
+    figures: FiguresPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other pictures of the same names would otherwise be evaluated silently."""
+    sizes = {}
+    for name in ("a.jpg", "b.jpg"):
+        image = shutil.copy(figures.train.parent / "000000.jpg", tmp_path / name)
+        sizes[name] = image.stat().st_size
+    size = sizes["a.jpg"]
+    file = via_json(tmp_path / "via.json", list(sizes.items()))
+    assert len(load_dataset(file)) == 2
+    assert not caplog.records
+
+    load_dataset(via_json(tmp_path / "one.json", [("a.jpg", size), ("b.jpg", 7)]))
+    assert f"b.jpg: the image has {size} bytes, the annotated one had 7" in caplog.text
+    assert "a.jpg" not in caplog.text
+    caplog.clear()
+
+    load_dataset(via_json(tmp_path / "both.json", [("a.jpg", 6), ("b.jpg", 7)]))
+    assert "2 of 2 images are not as annotated: a.jpg (the image has" in caplog.text
+    assert len(caplog.records) == 1
+
+
 def test_one_image_in_two_files_and_one_file_twice(
     figures: FiguresPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

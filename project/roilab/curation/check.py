@@ -7,7 +7,13 @@ from pathlib import Path
 
 from roilab import via
 from roilab.data.cityscapes import is_cityscapes
-from roilab.data.usable_images import LocatedImages, fit_instances, narrow_range, usable_size
+from roilab.data.usable_images import (
+    LocatedImages,
+    fit_instances,
+    narrow_range,
+    other_bytes,
+    usable_size,
+)
 from roilab.errors import UserError
 from roilab.skeleton import Skeleton
 from roilab.via.geometry import kind_of
@@ -172,11 +178,9 @@ def _look_at(
     if isinstance(size, via.Problem):
         return labelled, [size]
     problems = []
-    size_in_bytes = place.stat().st_size if isinstance(place, Path) else None
-    if image.size is not None and size_in_bytes != image.size:
-        message = f"the image has {size_in_bytes} bytes, the annotated one had {image.size}"
-        remedy = "make sure that it is the same picture"
-        problems.append(via.Problem("warning", message, remedy, file, image.filename))
+    resaved = other_bytes(file, image, place) if isinstance(place, Path) else None
+    if resaved is not None:
+        problems.append(resaved)
     fitting, unfit = fit_instances(file, labelled, *size)
     problems += unfit
     # Of an instance with a problem, the other regions are not named one by one.

@@ -184,6 +184,7 @@ def _read(
     dicts: list[dict[str, Any]] = []
     for labelled, images in zip(sets, located, strict=True):
         problems += images.warnings
+        problems += usable_images.with_other_bytes(labelled, images.places)
         for image, place in zip(labelled.images, images.places, strict=True):
             size = usable_images.usable_size(labelled.file, image.record, place)
             if isinstance(size, via.Problem):

@@ -140,6 +140,42 @@ def usable_size(
     return size
 
 
+def other_bytes(file: str, image: via.ImageRecord, path: Path) -> via.Problem | None:
+    """A warning if an image file has not the number of bytes that its annotation file states.
+
+    Args:
+        file: the annotation file.
+        path: of the image.
+    """
+    size = path.stat().st_size
+    if image.size is None or size == image.size:
+        return None
+    message = f"the image has {size} bytes, the annotated one had {image.size}"
+    remedy = "make sure that it is the same picture"
+    return via.Problem("warning", message, remedy, file, image.filename)
+
+
+def with_other_bytes(
+    labelled: via.LabelledSet, places: Iterable[Path | via.Problem]
+) -> list[via.Problem]:
+    """The warnings of `other_bytes` about the images of a file, as one where there are several.
+
+    Whoever compresses images anew has as many as images.
+    """
+    warnings = []
+    for image, place in zip(labelled.images, places, strict=True):
+        warning = (
+            other_bytes(labelled.file, image.record, place) if isinstance(place, Path) else None
+        )
+        warnings += [warning] if warning is not None else []
+    if len(warnings) <= 1:
+        return warnings
+    names = first_of([f"{warning.image} ({warning.message})" for warning in warnings], SHOWN)
+    message = f"{len(warnings)} of {len(labelled.images)} images are not as annotated: {names}"
+    remedy = "make sure that they are the same pictures, and not others of the same names"
+    return [via.Problem("warning", message, remedy, labelled.file)]
+
+
 def fit_instances(
     file: str, image: via.LabelledImage, width: int, height: int
 ) -> tuple[via.LabelledImage, list[via.Problem]]:

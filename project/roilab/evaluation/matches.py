@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _RECALLS = np.linspace(0, 1, 101)
-_BLOCK = 2**24  # weights times detections that are held in memory at a time
+_BLOCK = 2**20  # weights times detections at a time: more needs a gigabyte and is slower
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,11 @@ sweep = dict(
     ],
     arms={
         "crops": {},  # balloon_mask as it is: changes of scale and light
-        "large-scale jitter": _preset("lsj"),
         "small": _preset("small"),
         "copy-paste": {"data.augmentations.crops.copy_paste": _copy_paste},
+        "copy-paste always": {
+            "data.augmentations.crops.copy_paste": {**_copy_paste, "probability": 1.0}
+        },
         "small and copy-paste": _preset("copy_paste"),
     },
     baseline="crops",

@@ -92,6 +92,27 @@ def an_image_of_other_bytes(tmp_path: Path) -> Attempts:
     yield check(file)
 
 
+@case("make sure that they are the same pictures, and not others of the same names")
+def images_of_other_bytes(tmp_path: Path) -> Attempts:
+    names = ("0.png", "1.png")
+    sizes = {name: image(tmp_path / name).stat().st_size for name in names}
+    regions = [polygon(kind="dog")]
+    entries = {name: entry(name, regions, size=size) for name, size in sizes.items()}
+    file = write(tmp_path / "via.json", entries)
+
+    def problems() -> list[via.Problem]:
+        result: list[via.Problem] = []
+        dataset.load_dataset(str(file), on_problems=result.extend)
+        return result
+
+    for name in names:
+        image(tmp_path / name, size=(128, 128))
+    yield wrong(problems)
+    for name in names:
+        image(tmp_path / name)
+    yield wrong(problems)
+
+
 @case("make it smaller, or cut it into several")
 def an_image_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempts:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 2)

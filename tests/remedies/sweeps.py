@@ -10,7 +10,7 @@ from roilab.cli.sweep import train_command
 from roilab.engine.lock import locked
 from roilab.engine.run_folder import Run
 from roilab.reporting.document import write_attachments
-from roilab.sweep import Sweep, Trial, load_sweep
+from roilab.sweep import Sweep, Trial, check_files_of_folds, load_sweep
 from roilab.sweep.plan import Arm, parse_seeds, save_sweep
 from roilab.sweep.results import ResultsReader
 from roilab.sweep.runner import LOCK, run_trial
@@ -18,7 +18,7 @@ from roilab.sweep.state import state_of
 
 from .cases import Attempts, Script, Wrong, case, follow_command, run_remedy, wrong
 from .conftest import CONFIG, Training
-from .files import write
+from .files import polygon, via_json, write
 
 # In place of roilab train: writes what a finished run leaves.
 TRAIN = """
@@ -103,6 +103,27 @@ def weights_of_an_arm_that_are_not_there(tmp_path: Path) -> Attempts:
     shutil.rmtree(source.folder)
     run(source)
     yield run(other)
+
+
+@case(
+    "make the folds with roilab data split FILE --folds N --output DIR, and name their files in "
+    "the sweep"
+)
+def a_fold_that_is_not_there(tmp_path: Path, script: Script) -> Attempts:
+    folds = (("data.train.files=1.json", "data.val.files=2.json"), ())
+    sweep = Sweep("sweep.py", (Arm("a", CONFIG, (), {}),), "a", (0,), ("bbox/AP",), "")
+    yield wrong(check_files_of_folds, replace(sweep, folds=folds))
+
+    animals = [[polygon(kind="dog")]] * 4
+    file = via_json(tmp_path, *animals)
+    output = tmp_path / "folds"
+    script("data", "split", str(file), "--folds", "2", "--output", str(output))
+    parts = ("train", "val")
+    folds = tuple(
+        tuple(f"data.{part}.files={output}/fold_{fold}/{part}.json" for part in parts)
+        for fold in range(2)
+    )
+    yield wrong(check_files_of_folds, replace(sweep, folds=folds))
 
 
 @case("choose another folder, output=DIR; only=ARM trains one arm of a sweep")

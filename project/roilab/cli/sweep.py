@@ -33,7 +33,16 @@ from roilab.engine import config, trusted
 from roilab.engine.signals import Interrupted, on_signals
 from roilab.errors import UserError
 from roilab.escaping import one_line
-from roilab.sweep import State, Sweep, Trial, load_sweep, resolve, run_here, run_on_cluster
+from roilab.sweep import (
+    State,
+    Sweep,
+    Trial,
+    check_files_of_folds,
+    load_sweep,
+    resolve,
+    run_here,
+    run_on_cluster,
+)
 from roilab.sweep.plan import load_saved_sweep, parse_seeds, plan_trials, save_sweep, select_trials
 from roilab.sweep.report import write_report
 from roilab.sweep.results import ResultsReader
@@ -70,6 +79,7 @@ def main(arguments: list[str]) -> int:
         say(f"{len(open_trials)} of {len(trials)} would be trained")
         return 0
 
+    check_files_of_folds(sweep)
     command = shlex.join(["roilab", "sweep", *arguments])
     sweep = save_sweep(sweep, command, args.output)
     states = {trial: state_of(trial) for trial in plan_trials(sweep, args.output)}

@@ -88,6 +88,25 @@ def resolve(sweep: Sweep) -> Sweep:
     return replace(sweep, arms=tuple(arms))
 
 
+def check_files_of_folds(sweep: Sweep) -> None:
+    """Raise UserError where a fold's annotation files are not there, before any fold is trained."""
+    arm = sweep.arms[0]
+    for number, fold in enumerate(sweep.folds):
+        data = config.load_config(arm.config_file, (*arm.overrides, *fold)).data
+        for split in ("train", "val"):
+            files = data[split].get("files") or ()
+            for file in [files] if isinstance(files, str) else files:
+                if not Path(file).exists():
+                    raise UserError(
+                        "no such annotation file",
+                        file=sweep.file,
+                        key=f"sweep.folds.{number}: data.{split}.files",
+                        found=file,
+                        remedy="make the folds with roilab data split FILE --folds N --output DIR, "
+                        "and name their files in the sweep",
+                    )
+
+
 def _check_model(cfg: DictConfig) -> None:
     """Build the model of a config, for data of any number of classes, without memory."""
     for_any_data = copy.deepcopy(cfg)

@@ -16,6 +16,6 @@ sweep = dict(
     # sqrt(0.5 * 1469 / 168) = 2.1 times as often.
     arms={"off": {}, "repeat factor": {"dataloader.train.repeat_threshold": 0.5}},
     baseline="off",
-    metrics=["segm/AP", "segm/AP50", "bbox/AP"],
+    metrics=["segm/AP-car", "segm/AP-person", "segm/AP", "bbox/AP-car"],
 )
 on_figures(sweep, "figures_mask", seeds=[0, 1, 2], overrides=_train)

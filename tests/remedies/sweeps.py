@@ -163,6 +163,13 @@ def collect(one: Trial) -> Wrong:
     return wrong(ResultsReader(["bbox/AP"]).read, one)
 
 
+@case("correct the metric in the sweep's file; the same command then trains nothing again")
+def a_metric_of_an_unknown_class(training: Training, tmp_path: Path) -> Attempts:
+    one = evaluated(training, tmp_path)
+    for metric in ("AP-cat", "AP50-dog", "AP-dog"):
+        yield wrong(ResultsReader([f"segm/{metric}"]).read, one)
+
+
 @case("compute them again: {}")
 def detections_that_are_gone(training: Training, tmp_path: Path, script: Script) -> Attempts:
     one = evaluated(training, tmp_path)

@@ -156,6 +156,8 @@ def test_several_values_make_arms_of_any_file(file: Path) -> None:
         ('"other":', '"report.html":', "a folder of the report"),
         ('"other":', '"Plain":', "different names"),
         ('["segm/AP"]', '["mask/AP"]', "no such metric"),
+        ('["segm/AP"]', '["segm/AP75-car"]', "no such metric"),
+        ('["segm/AP"]', '["mask/AP-car"]', "no such metric"),
         ('rows={"RoI Pool"', 'rows={"RoIPool"', r"rows\.RoIPool"),
         ('{"segm/AP": 26.9}', '{"segm/ap": 26.9}', "no such metric"),
         ('"RoI Pool": {', '"RoI/Pool": {}, "RoI Pool": {', "different names"),

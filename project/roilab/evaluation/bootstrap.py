@@ -131,15 +131,25 @@ def metrics_of_draws(
 ) -> dict[str, np.ndarray]:
     """1 + B values in percent of each of `METRICS` whose area is among the matches.
 
-    The matches are by area and class, the weights (1 + B) x I; NaN where a draw has no object.
+    With objects of all areas, `AP-<class>` and `AP50-<class>` of each class, too. The matches are
+    by area and class, the weights (1 + B) x I; NaN where a draw has no object.
     """
     metrics = {}
+
+    def add(name: str, ap: np.ndarray) -> None:
+        """`ap` is classes x (1 + B) x thresholds."""
+        means = np.ma.masked_invalid(ap).mean(axis=(0, 2))
+        metrics[name] = 100 * means.filled(np.nan)
+
     for area, classes in matches.items():
         ap = np.stack([of_class.ap(weights) for of_class in classes.values()])
         for name, (area_of_metric, thresholds) in METRICS.items():
             if area_of_metric == area:
-                means = np.ma.masked_invalid(ap[:, :, thresholds]).mean(axis=(0, 2))
-                metrics[name] = 100 * means.filled(np.nan)
+                add(name, ap[:, :, thresholds])
+        if area == "all":
+            for number, name in enumerate(classes):
+                add(f"AP-{name}", ap[number : number + 1])
+                add(f"AP50-{name}", ap[number : number + 1, :, METRICS["AP50"][1]])
     return metrics
 
 

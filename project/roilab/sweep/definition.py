@@ -235,8 +235,11 @@ def _checked(sweep: Sweep) -> Sweep:
     known = {f"{task}/{metric}" for task in TASK_NAMES for metric in METRICS}
     published = [name for arm in sweep.arms for name in arm.published]
     for name in (*sweep.metrics, *published):
-        if str(name) not in known:
-            expected = f"{', '.join(TASK_NAMES)}, / and {', '.join(METRICS)}"
+        task, _, metric = str(name).partition("/")
+        of_class = task in TASK_NAMES and re.fullmatch("AP(50)?-.+", metric)
+        if str(name) not in known and not of_class:
+            metrics = ", ".join(METRICS)
+            expected = f"{', '.join(TASK_NAMES)}, / and {metrics}, AP-CLASS or AP50-CLASS"
             raise _wrong(sweep, "metrics", "there is no such metric", name, expected)
     return sweep
 

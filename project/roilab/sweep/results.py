@@ -116,11 +116,14 @@ class ResultsReader:
         images = {}
         for task in results:
             names = [name.partition("/")[2] for name in self.metrics if name.startswith(f"{task}/")]
-            areas = {"all", *(METRICS[name][0] for name in names)}
+            areas = {"all", *(METRICS[name][0] for name in METRICS.keys() & set(names))}
             matches = {area: match_detections(truth, detections, task, area) for area in areas}
             metrics = metrics_of_draws(matches, weights)
             _check_unchanged(run, task, results[task]["AP"], float(metrics["AP"][0]))
-            draws |= {f"{task}/{name}": metrics[name] for name in names}
+            for name in names:
+                if name not in metrics:
+                    raise _no_such_class(task, name, list(matches["all"]))
+                draws[f"{task}/{name}"] = metrics[name]
             curves[task] = ap_by_iou(matches["all"])
             images[task] = image_ap50(matches["all"])
 
@@ -137,6 +140,16 @@ class ResultsReader:
             drawn=rows_by_image(detections, LEAST_SCORE),
             limits=limits_note(cfg, dataset),
         )
+
+
+def _no_such_class(task: str, metric: str, classes: Sequence[str]) -> UserError:
+    return UserError(
+        "a metric that is compared is of a class that the data do not have",
+        key="sweep.metrics",
+        found=f"{task}/{metric}",
+        expected=f"AP- or AP50- and one of {', '.join(classes)}",
+        remedy="correct the metric in the sweep's file; the same command then trains nothing again",
+    )
 
 
 def mean_over_folds(folds: Sequence[RunResults]) -> RunResults:

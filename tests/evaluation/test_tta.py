@@ -466,7 +466,9 @@ def test_the_features_of_all_views_count_for_the_memory(tiny_run: Run) -> None:
 
 
 class TestRefused:
-    @pytest.mark.parametrize("scales", [(), (0.0,), (-1.0, 1.0), (1.0, 1.0), (float("nan"),)])
+    @pytest.mark.parametrize(
+        "scales", [(), (0.0,), (-1.0, 1.0), (1.0, 1.0), (9.0,), (float("nan"),)]
+    )
     def test_scales(self, scales: tuple[float, ...]) -> None:
         with pytest.raises(UserError, match="scales"):
             Views(scales)

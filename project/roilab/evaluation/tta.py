@@ -13,7 +13,6 @@ mirrored view this is the centre of cell W - 1 - j: maps are mirrored without a 
 right keypoints change places.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from roilab.modeling.poolers import with_fields
 from roilab.skeleton import Skeleton
 
 Size = tuple[int, int]  # height and width, in pixels
+LARGEST_SCALE = 8  # of a view: its memory and its time grow with the square
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Views:
         flip: whether each size is also seen mirrored, left to right.
 
     Raises:
-        UserError: a scale is no positive number, occurs twice, or there is none.
+        UserError: a scale is not above 0 or above `LARGEST_SCALE`, occurs twice, or there is none.
     """
 
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)
@@ -53,13 +53,14 @@ class Views:
 
     def __post_init__(self) -> None:
         scales = self.scales
-        are_positive = all(math.isfinite(scale) and scale > 0 for scale in scales)
-        if not scales or not are_positive or len(set(scales)) < len(scales):
+        are_sizes = all(0 < scale <= LARGEST_SCALE for scale in scales)
+        if not scales or not are_sizes or len(set(scales)) < len(scales):
             raise UserError(
                 "these are not scales of views",
                 key="scales",
                 found=", ".join(f"{scale:g}" for scale in scales) or "none",
-                expected="different positive numbers, such as 0.75, 1, 1.25",
+                expected=f"different numbers above 0 and at most {LARGEST_SCALE}, such as 0.75, 1, "
+                "1.25",
             )
 
     def __str__(self) -> str:

@@ -9,7 +9,14 @@ image of 512 pixels; the 13 validation images of the set are not used.
 """
 
 _images = "datasets/balloon/train"
+_crops = "data.augmentations.crops"
 _copy_paste = {"_target_": "roilab.data.copy_paste.CopyPaste"}
+# Brightness, contrast and saturation, from grey to twice as colourful: balloons have any colour.
+_stronger_light = {
+    f"{_crops}.augmentations.{place}.intensity_{end}": value
+    for place, ends in ((3, (0.5, 1.5)), (4, (0.5, 1.5)), (5, (0.0, 2.0)))
+    for end, value in zip(("min", "max"), ends, strict=True)
+}
 
 
 def _preset(name):
@@ -35,12 +42,10 @@ sweep = dict(
     ],
     arms={
         "crops": {},  # balloon_mask as it is: changes of scale and light
-        "small": _preset("small"),
-        "copy-paste": {"data.augmentations.crops.copy_paste": _copy_paste},
-        "copy-paste always": {
-            "data.augmentations.crops.copy_paste": {**_copy_paste, "probability": 1.0}
-        },
-        "small and copy-paste": _preset("copy_paste"),
+        "small": _preset("small"),  # the same with rotations
+        "copy-paste": {f"{_crops}.copy_paste": _copy_paste},
+        "copy-paste always": {f"{_crops}.copy_paste": {**_copy_paste, "probability": 1.0}},
+        "copy-paste, stronger light": {f"{_crops}.copy_paste": _copy_paste, **_stronger_light},
     },
     baseline="crops",
     metrics=["segm/AP", "segm/AP50", "bbox/AP"],

@@ -106,7 +106,7 @@ def weights_of_an_arm_that_are_not_there(tmp_path: Path) -> Attempts:
 
 
 @case(
-    "make the folds with roilab data split FILE --folds N --output DIR, and name their files in "
+    "make the folds with roilab data split, as docs/ablations.md says, and name their files in "
     "the sweep"
 )
 def a_fold_that_is_not_there(tmp_path: Path, script: Script) -> Attempts:

@@ -102,7 +102,7 @@ def check_files_of_folds(sweep: Sweep) -> None:
                         file=sweep.file,
                         key=f"sweep.folds.{number}: data.{split}.files",
                         found=file,
-                        remedy="make the folds with roilab data split FILE --folds N --output DIR, "
+                        remedy="make the folds with roilab data split, as docs/ablations.md says, "
                         "and name their files in the sweep",
                     )
 

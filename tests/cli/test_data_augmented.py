@@ -117,6 +117,7 @@ def test_a_sheet_for_each_batch(
         ("data.skeleton=null", "no skeleton"),
         ("data.augmentation_size=64.5", "a whole number from 1"),
         ("data.augmentation_size=0", "a whole number from 1"),
+        ("data.augmentation_size=100000", "a whole number from 1 to 8192"),
         (f"dataloader.train.augmentations=[{{_target_: {RESIZE}, shape: -5}}]", "cannot be loaded"),
     ],
 )

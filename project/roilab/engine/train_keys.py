@@ -20,6 +20,9 @@ from roilab.errors import UserError
 Dependent = Literal["weights", "evaluation", "place", "nothing"]
 Check = Callable[[Any], bool]
 
+# Of the squares of an augmentation, in pixels: an image of this size takes gigabytes.
+_LARGEST_SIDE = 8192
+
 
 class Key(NamedTuple):
     """A key of a config: what depends on it, its valid values in words, and their check.
@@ -121,8 +124,9 @@ def check_values(cfg: DictConfig) -> None:
         watched = "null, or a metric to watch as train.best"
         checks.append(("train.patience", watched, lambda patience: patience is None))
     if "augmentation_size" in cfg.data:  # a saved config has the sizes that follow from it
-        side = _whole(1)
-        checks.append(("data.augmentation_size", side.expected, side.is_valid))
+        side = f"a whole number from 1 to {_LARGEST_SIDE}"
+        in_range = range(1, _LARGEST_SIDE + 1)
+        checks.append(("data.augmentation_size", side, lambda n: type(n) is int and n in in_range))
     expected = f"a multiple of {processes}, the number of processes"
     checks.append(("dataloader.train.total_batch_size", expected, lambda n: n % processes == 0))
     for key, expected, is_valid in checks:

@@ -120,14 +120,16 @@ def test_a_preset_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "nearest"), [("lsg", "lsj"), ("copypaste", "copy_paste"), ("null", "small")]
+    ("value", "nearest"),
+    [("lsg", "lsj"), ("copypaste", "copy_paste"), ("none", "flip"), ("null", "flip")],
 )
 def test_a_typo_names_the_presets(value: str, nearest: str) -> None:
     with pytest.raises(UserError, match="flip, lsj, small, copy_paste, mild") as error:
         config.load_config(FIGURES, [f"{KEY}={value}"])
     assert error.value.key == KEY
     remedy = str(error.value.remedy).removeprefix("give ")
-    assert value == "null" or remedy == f"{KEY}={nearest}"
+    assert remedy == f"{KEY}={nearest}"
+    assert str(error.value.found) == value
     assert config.load_config(FIGURES, [remedy])
 
 

@@ -5,6 +5,7 @@ from detectron2.config import instantiate
 
 from roilab.engine.config import load_config, upstream
 from roilab.engine.schedule import peak_learning_rate, warmup_cosine, warmup_steps, warn_of_low_peak
+from roilab.errors import UserError
 
 
 @pytest.mark.parametrize(("name", "iterations"), [("1x", 90_000), ("3x", 270_000)])
@@ -70,3 +71,11 @@ def test_cosine_ends_low() -> None:
     assert schedule(0.0) < 0.01
     assert schedule(0.5) == pytest.approx(0.5, abs=0.02)
     assert schedule(1.0) == pytest.approx(0.01)
+
+
+def test_an_unknown_schedule_names_those_there_are() -> None:
+    file = "configs/mask_rcnn_R_50_FPN_cityscapes.py"
+    with pytest.raises(UserError, match="one of fine, coco") as error:
+        load_config(file, ["train.schedule=cocoo"])
+    assert (error.value.key, error.value.remedy) == ("train.schedule", "give train.schedule=coco")
+    assert load_config(file, ["train.schedule=coco"]).train.max_iter == 4000

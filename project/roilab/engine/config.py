@@ -68,7 +68,7 @@ def base_config(name: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     cfg = _read_training_config(find_config(name))
     preset_of_file = OmegaConf.select(cfg, PRESET)
     override(cfg, overrides)
-    _check_preset(cfg, preset_of_file)
+    _check_choices(cfg, preset_of_file)
     return cfg
 
 
@@ -107,7 +107,7 @@ def load_config(
     preset_of_file = OmegaConf.select(cfg, PRESET)
 
     override(cfg, overrides)
-    _check_preset(cfg, preset_of_file)
+    _check_choices(cfg, preset_of_file)
     if init_checkpoint is not None:
         cfg.train.init_checkpoint = init_checkpoint
     try:
@@ -148,24 +148,36 @@ def _read_training_config(path: str | Path) -> DictConfig:
     return cfg
 
 
-def _check_preset(cfg: DictConfig, preset_of_file: Any) -> None:
-    """Make sure that the training's augmentation is one of the config's presets.
+def _check_choice(cfg: DictConfig, key: str, source: str, kind: str) -> None:
+    """Raise UserError where a key names none of the entries that a config has at another key.
+
+    Args:
+        kind: what the entries are, in words. The first of them is proposed where none is near.
+    """
+    name, entries = OmegaConf.select(cfg, key), OmegaConf.select(cfg, source)
+    if isinstance(entries, DictConfig) and name not in entries:
+        names = [str(entry) for entry in entries]
+        near = [*difflib.get_close_matches(str(name), names, n=1), *names]
+        raise UserError(
+            f"no {kind} has this name",
+            key=key,
+            found="null" if name is None else name,
+            expected=f"one of {', '.join(names)}",
+            remedy=f"give {write_for_shell(key, near[0])}" if near else None,
+        )
+
+
+def _check_choices(cfg: DictConfig, preset_of_file: Any) -> None:
+    """Make sure that the preset of augmentations and the schedule are among those of a config.
 
     Raises:
-        UserError: it is not, or another one is chosen in a saved config, which has only its own.
+        UserError: one is not, or another preset is chosen in a saved config, which has only its
+            own.
     """
+    _check_choice(cfg, PRESET, config_keys.PRESET_SOURCES[0], "preset of augmentations")
+    _check_choice(cfg, "train.schedule", "train.schedules", "schedule")
     name = OmegaConf.select(cfg, PRESET)
-    presets = OmegaConf.select(cfg, config_keys.PRESET_SOURCES[0])
-    if isinstance(presets, DictConfig) and name not in presets:
-        near = difflib.get_close_matches(str(name), map(str, presets), n=1, cutoff=0)
-        raise UserError(
-            "no preset of augmentations has this name",
-            key=PRESET,
-            found=name,
-            expected=f"one of {', '.join(map(str, presets))}",
-            remedy=f"give {write_for_shell(PRESET, near[0])}" if near else None,
-        )
-    if presets is None and name != preset_of_file:
+    if OmegaConf.select(cfg, config_keys.PRESET_SOURCES[0]) is None and name != preset_of_file:
         raise UserError(
             "a saved config has only the augmentations of its training",
             key=PRESET,

@@ -187,6 +187,11 @@ class TestMaxDetections:
         (f"{SHAPE}.chanels=3", f"{SHAPE}.chanels", rf"(?s)unknown key.*{SHAPE}\.channels"),
         (f"{SHAPE}={{chanels: 3}}", f"{SHAPE}.chanels", rf"(?s)unknown key.*{SHAPE}\.channels"),
         ("nothing=1", "nothing", "(?s)unknown key.*train"),
+        # Also an argument that the config leaves at its default.
+        *(
+            (f"{key}=0.1", key, r"(?s)unknown key.*perhaps dataloader\.train\.repeat_threshold")
+            for key in ("repeat_threshold", "data.repeat_threshold")
+        ),
         ("train.max_iter", "train.max_iter", "key=value"),
         ("=3", "=3", "key=value"),
         ("train.max_iter=[1,", "train.max_iter", "cannot be read"),

@@ -82,7 +82,7 @@ def _refuse_unknown_keys(cfg: DictConfig, key: str, value: Any) -> None:
             raise UserError(
                 "unknown key",
                 key=name,
-                expected=nearest_keys(cfg, name),
+                expected=nearest_keys(cfg, name, _keys_of_all_arguments(cfg)),
                 remedy="see the config file, or config.yaml in a run folder, for all keys",
             )
 
@@ -174,9 +174,20 @@ def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
             yield from keys(value, f"{prefix}{name}.")
 
 
-def nearest_keys(cfg: DictConfig, key: str) -> str:
-    """The keys that an unknown one may mean, in words; where none is near, the top-level ones."""
-    known = list(keys(cfg))
+def _keys_of_all_arguments(cfg: DictConfig) -> Iterator[str]:
+    """The dotted keys of all arguments that the calls of a config take, also of those left out."""
+    for key in keys(cfg):
+        for name in _arguments_of_node(_select(cfg, key)):
+            yield f"{key}.{name}"
+
+
+def nearest_keys(cfg: DictConfig, key: str, more: Iterable[str] = ()) -> str:
+    """The keys that an unknown one may mean, in words; where none is near, the top-level ones.
+
+    Args:
+        more: keys that may be meant, too, though the config does not have them.
+    """
+    known = list(dict.fromkeys([*keys(cfg), *more]))
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     if not near:
         leaf = key.rpartition(".")[2]

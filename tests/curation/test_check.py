@@ -11,12 +11,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from roilab import via
-from roilab.curation.check import CheckReport, check_annotations
+from roilab.curation.check import CheckReport, check_annotations, unusable_file
 from roilab.data.mask_to_polygons import read_annotations
 from roilab.data.records import detectron2_annotation
 from roilab.data.usable_images import find_images
+from roilab.errors import UserError
 from roilab.image_files import ImageFolder
 from roilab.skeleton import COCO_PERSON, Skeleton
+
+
+def test_the_unusable_file_of_a_folder_is_named(tmp_path: Path) -> None:
+    inner = tmp_path / "ulm" / "a.png"
+    for file, named in ((inner, 1), (tmp_path, 0)):
+        [problem] = unusable_file(tmp_path, UserError("no image", file=file)).problems
+        assert problem.message.count(str(file)) == named
 
 
 def errors(report: CheckReport) -> int:

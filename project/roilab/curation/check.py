@@ -162,8 +162,9 @@ def _unlabelled(
 
 
 def _as_problem(error: UserError, file: str, remedy: str | None = None) -> via.Problem:
-    """An exception about a file as a problem of it, with what was found and expected."""
-    details = {"found": error.found, "expected": error.expected}
+    """An exception about a file, or one in it, as a problem with what was found and expected."""
+    inner = None if error.file is None or Path(error.file) == Path(file) else error.file
+    details = {"file": inner, "found": error.found, "expected": error.expected}
     parts = [f"{name} {value}" for name, value in details.items() if value is not None]
     remedy = remedy or error.remedy or "save it again, or give another file"
     return via.Problem("error", "; ".join([error.message, *parts]), remedy, file)

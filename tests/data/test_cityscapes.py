@@ -134,8 +134,12 @@ def test_missing_images_can_be_left_out(own_tree: Path) -> None:
 
 def test_the_layout_is_recognised(tree: Path, tmp_path: Path, monkeypatch: Any) -> None:
     assert read_annotations(tree / "gtFine" / "val").container is Container.CITYSCAPES
-    for path in ("", "gtFine", "gtFine/val", "gtFine/tain", "leftImg8bit", "leftImg8bit/val"):
+    for path in ("", "gtFine", "gtFine/tain", "leftImg8bit/val", "gtFine/val/ulm"):
         assert is_cityscapes(tree / path)
+        with pytest.raises(
+            UserError, match=r"give the labels of a split: files=.*gtFine/(train|val)\""
+        ):
+            load_dataset(str(tree / path))
     (tmp_path / "gtFine").mkdir()
     file = tmp_path / "gtFine" / "coco"
     file.touch()
@@ -158,6 +162,8 @@ def test_data_commands(tree: Path, tmp_path: Path, script: Callable[..., Any]) -
     assert counts["images"] == 4
     assert counts["crowds"] > 0
     assert set(counts["classes"]) == set(CLASSES)
+    done = script("data", "stats", labels / "ulm", status=2)
+    assert f"remedy:   give the labels of a split: {labels}\n" in done.stderr
     script("data", "draw", labels, "--output", tmp_path / "sheets", "--limit", 2)
     assert list((tmp_path / "sheets").glob("*.jpg"))
     coco = tmp_path / "coco.json"

@@ -30,7 +30,7 @@ from roilab.suggest.config_file import config_text, write_config
 from roilab.suggest.draft import this_machine
 from roilab.suggest.suggest import Suggestion, suggest_config
 
-_OPTIONS = {**data_common.OPTIONS, "base": "--base", "output": "--output"}
+_OPTIONS = {**data_common.OPTIONS, "base": "--base", "files": "--train", "output": "--output"}
 _DEFAULTS = via.LabelRules()
 _HOW = (
     "Not run so far. Train in that folder, to which the paths are relative. Any key can be edited "

@@ -76,6 +76,8 @@ def set_up() -> None:
 def option(name: str, value: Any) -> str:
     """An option with its values, quoted for a shell; an option without values for True.
 
+    Of an argument without an option, such as FILE, it is the values alone.
+
     Raises:
         ValueError: no option has such a value, as it may stand in a name from a file.
     """
@@ -91,7 +93,7 @@ def option(name: str, value: Any) -> str:
     quoted = [shlex.quote(part) for part in values]
     if name in _REPEATED:
         return " ".join(f"{name} {part}" for part in quoted)
-    return " ".join((name, *quoted))
+    return " ".join((name, *quoted) if name.startswith("-") else quoted)
 
 
 def with_options(text: str, options: Mapping[str, str] = OPTIONS) -> str:

@@ -32,6 +32,7 @@ OPTIONS = {
     "classes": "--class",
     "share": "--train",
     "folds": "--folds",
+    "files": "FILE",
 }
 SHOWN = 20  # problems of a severity that are printed
 

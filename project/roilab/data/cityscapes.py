@@ -67,7 +67,7 @@ def is_cityscapes(path: str | Path) -> bool:
     path = Path(path).absolute()
     if path.is_file() or (path.suffix and not path.is_dir()):
         return False
-    places = {path.name, path.parent.name}
+    places = {path.name, path.parent.name, path.parent.parent.name}  # of a split, of a city
     return bool(places & {_GT, _IMAGES}) or (path / _GT).is_dir()
 
 
@@ -141,7 +141,9 @@ def require_labels(folder: Path) -> None:
     if path.parent.name == _GT and folder.is_dir():
         return
     root, split = path.parent.parent, path.name
-    if (path / _GT).is_dir():
+    if path.parent.parent.name in (_GT, _IMAGES):  # a city
+        root, split = path.parents[2], path.parent.name
+    elif (path / _GT).is_dir():
         root, split = path, "train"
     elif path.name in (_GT, _IMAGES):
         root, split = path.parent, "train"

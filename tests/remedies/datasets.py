@@ -136,7 +136,7 @@ def a_set_without_objects(tmp_path: Path, script: Script) -> Attempts:
     yield findings
 
 
-@case("VIA has none; train from the COCO file to use them")
+@case("VIA has none; train from the annotations as they were to use them")
 def crowds_written_as_via(tmp_path: Path) -> Attempts:
     mask = {"size": [48, 64], "counts": [0, 99, 2973]}
     file = coco(tmp_path, SQUARE, {"segmentation": mask, "bbox": [0, 0, 3, 48], "iscrowd": 1})

@@ -169,7 +169,10 @@ def _strict(file: Path) -> Wrong:
     return []
 
 
-@case("draw its outline or delete it in the file, or train a keypoint config")
+@case(
+    "draw its outline or delete it in the file, or train without masks: "
+    "model.roi_heads.mask_in_features=null"
+)
 def a_mask_model_without_outlines(tmp_path: Path, bones: Path) -> Attempts:
     nose = point(9, 9, part="nose")
 

@@ -321,7 +321,10 @@ def require_outlines(dataset: DetectionDataset) -> None:
     place = first_without_outline(dataset)
     if place is not None:
         message = "the model has a mask head but an instance has no outline"
-        remedy = "draw its outline or delete it in the file, or train a keypoint config"
+        remedy = (
+            "draw its outline or delete it in the file, or train without masks: "
+            "model.roi_heads.mask_in_features=null"
+        )
         raise UserError(message, file=place[0], found=place[1], remedy=remedy)
 
 

@@ -212,7 +212,7 @@ def _entries_of(annotations: records.Annotations) -> tuple[dict[str, Entry], rec
         crowds += len({id(region.coco) for region in image.crowds})
         renumbered += any(at != region.index for at, region in enumerate(image.regions))
     if crowds:
-        remedy = "VIA has none; train from the COCO file to use them"
+        remedy = "VIA has none; train from the annotations as they were to use them"
         reporter.report("warning", f"{counted(crowds, 'crowd')} left out", remedy)
     if rounded:
         message = f"rounded to 3 decimals, which VIA keeps: {counted(rounded, 'region')}"

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from detectron2.modeling import MViT, SimpleFeaturePyramid, SwinTransformer, ViT
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from omegaconf import DictConfig
 
+from roilab.data.dataset import load_dataset
 from roilab.engine import config
 from roilab.engine.build_model import build_model
 from roilab.engine.preflight import try_step
@@ -169,6 +171,25 @@ def test_the_best_is_by_a_metric_with_ground_truth(data: Path, tmp_path: Path) -
             cfg.train.best = f"{task}/{name}"
             with pytest.raises(UserError, match=f"0 objects of 3 images\n.*{task}/APs"):
                 check_best(cfg, val)
+
+
+def test_images_that_are_trained_and_evaluated_on_are_counted(figures, caplog) -> None:
+    def log(val: Path) -> str:
+        caplog.clear()
+        sets = {"train": figures.train, "val": val}
+        places = [
+            f"data.{split}.{key}"
+            for split, file in sets.items()
+            for key in (f"files={file}", f"images={os.path.relpath(file.parent)}")
+        ]
+        prepare(config.load_config("configs/figures_mask.py", [*places, "train.device=cpu"]))
+        return caplog.text
+
+    assert "are trained on" not in log(figures.val)
+    every, filled = (
+        len(load_dataset(str(figures.train), drop_empty=empty)) for empty in (False, True)
+    )
+    assert f"{filled} of {every} images of the val set are trained on" in log(figures.train)
 
 
 def test_keypoints_that_are_all_unlabelled_are_counted(figures, caplog) -> None:

@@ -1,10 +1,12 @@
 """Fitting of a config to its data, with an error within seconds where they do not agree."""
 
 import difflib
+import functools
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -88,6 +90,7 @@ def prepare(cfg: DictConfig, *, training: bool = True) -> Setup:
         return Setup(cfg, None, val_set)
 
     check_best(cfg, val_set)
+    _warn_of_shared_images(train_set, val_set)
     fit_class_weights(cfg, train_set)
     if has_head(cfg.model.roi_heads, "keypoint"):
         warn_of_unlabelled_keypoints(train_set, "data.train")
@@ -109,6 +112,26 @@ def _warn_of_narrow_range(train: DetectionDataset) -> None:
     narrow = narrow_range(paths, train.name)
     if narrow is not None:
         log.warning("%s; %s", narrow.message, narrow.remedy)
+
+
+def _warn_of_shared_images(train: DetectionDataset, val: DetectionDataset) -> None:
+    """Warn where images of the validation set are files that are trained on, too."""
+    resolved = functools.cache(Path.resolve)
+
+    def place(record: dict[str, Any]) -> tuple[Path, str]:
+        path = Path(record["file_name"])
+        return resolved(path.parent), path.name
+
+    trained = set(map(place, train.records))
+    shared = [record["file_name"] for record in val.records if place(record) in trained]
+    if shared:
+        log.warning(
+            "%d of %s of the val set are trained on, such as %s: their AP says nothing about new "
+            "images; roilab data split divides a file",
+            len(shared),
+            counted(len(val), "image"),
+            shared[0],
+        )
 
 
 def build_without_memory(cfg: DictConfig) -> Any:

@@ -344,7 +344,7 @@ def test_rare_classes_are_drawn_more_often(tmp_path: Path) -> None:
 def test_one_box_keeps_the_anchors(tmp_path: Path) -> None:
     places = via_set(tmp_path, [triangle(10, 10, 40, 50, kind="dog")])
     suggestion = suggest_config(places, [], CPU)
-    assert "1 box of 1 image are too few to fit others" in reasons(suggestion)
+    assert "not to 1 box of 1 image" in reasons(suggestion)
     assert prepare(config.load_config(written(suggestion, tmp_path)))
 
 

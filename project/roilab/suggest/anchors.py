@@ -55,7 +55,7 @@ class RecallBound:
         return (self.at_50 + self.at_70) / 2
 
     def __str__(self) -> str:
-        return f"{100 * self.at_50:.1f}% at IoU 0.5, {100 * self.at_70:.1f}% at 0.7"
+        return f"{100 * self.at_50:.1f}% by an IoU of 0.5 and {100 * self.at_70:.1f}% by 0.7"
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,11 +90,11 @@ def set_augmentation(draft: Draft, images: int, *, outlines: bool) -> None:
     if images > _FEW:
         draft.add("Augmentation", f"{base}, as in the base, for more than {_FEW:,} images")
         return
-    few = f"up to {_FEW:,} images profit from changes of scale, rotation and light"
+    few = f"for few images (at most {_FEW:,}): other scales, rotations and light"
     preset, why = "small", few
     if outlines and images > 1:
-        preset, why = "copy_paste", f"{few}, and from instances of other images"
-    draft.add("Augmentation", f"{preset}, since {why}", {"data.augmentation": preset})
+        preset, why = "copy_paste", f"{few}, and instances of other images"
+    draft.add("Augmentation", f"{preset}, {why}", {"data.augmentation": preset})
 
 
 def set_image_size(draft: Draft, train: DetectionDataset, backbone: Any) -> None:
@@ -132,7 +132,7 @@ def set_image_size(draft: Draft, train: DetectionDataset, backbone: Any) -> None
     if _uses_square(cfg):
         values["data.augmentation_size"] = target
     of_images = f"the images have {own:.0f}"
-    reason = f"{target:.0f} pixels on the longer side ({of_images}); {there}{before}"
+    reason = f"{target:.0f} pixels on the longer side ({of_images}); then {there}{before}"
     draft.add("Image size", reason, values)
 
 
@@ -196,7 +196,7 @@ def set_anchors(draft: Draft, train: DetectionDataset, backbone: Any) -> AnchorF
     strides = list(node.strides)
     fit = fit_anchors(images, sizes, ratios, strides, partial(_generator, node, strides))
     if any(map(draft.is_asked, _values(fit.default))):
-        draft.add("Anchors", f"as you asked; {_bound(fit.default)}")
+        draft.add("Anchors", f"as you asked; one of them overlaps {fit.default.bound} of the boxes")
         return fit
     levels = _with_finer_level(draft, backbone)
     if levels is not None and np.percentile(sides_of(views[0]), _SMALLEST) < _LEAST_SIDE / 2:
@@ -206,8 +206,8 @@ def set_anchors(draft: Draft, train: DetectionDataset, backbone: Any) -> AnchorF
         if finer.best.bound.mean - fit.best.bound.mean > LEAST_GAIN:
             draft.add(
                 "Anchors",
-                f"{_bound(fit.default)} with the defaults, and {finer.best.bound} with these and "
-                f"the level {levels[_LEVELS][0]}, which takes time, but has anchors every "
+                f"{_bound(fit.default)}, one of these {finer.best.bound}: with the level "
+                f"{levels[_LEVELS][0]}, which takes time, but has anchors every "
                 f"{levels[_STRIDES][0]} pixels",
                 {**levels, **_values(finer.best)},
             )
@@ -218,26 +218,26 @@ def set_anchors(draft: Draft, train: DetectionDataset, backbone: Any) -> AnchorF
 
 def _add_fit(draft: Draft, fit: AnchorFit, images: int) -> None:
     """Say which anchors are taken, and why."""
-    default = f"{_bound(fit.default)} with the defaults"
+    default = _bound(fit.default)
     if fit.fitted is None:
         boxes = f"{counted(fit.boxes, 'box', 'boxes')} of {counted(images, 'image')}"
-        few = f"{boxes} are too few to fit others (from {LEAST_BOXES} boxes of two images on)"
-        draft.add("Anchors", f"{default}, which stay: {few}")
+        few = f"others are fitted to {LEAST_BOXES} boxes of two images or more, not to {boxes}"
+        draft.add("Anchors", f"{default}; the defaults stay: {few}")
     elif fit.best is fit.fitted:
         draft.add(
             "Anchors",
-            f"{default}, and {fit.fitted.bound} with these, by k-means of the sizes and shapes "
-            "(measured on images that they were not fitted to)",
+            f"{default}, one of these {fit.fitted.bound}: by k-means of the sizes and shapes, "
+            "measured on images that they were not fitted to",
             _values(fit.fitted),
         )
     else:
         change = f"{100 * fit.gain:+.1f} points, not by more than {100 * LEAST_GAIN:.0f}"
         others = f"others by k-means ({fit.fitted.bound}) change the mean by {change}"
-        draft.add("Anchors", f"{default}, which stay: {others}")
+        draft.add("Anchors", f"{default}; the defaults stay: {others}")
 
 
 def _bound(anchors: Anchors) -> str:
-    return f"the best one overlaps {anchors.bound} of the boxes"
+    return f"of the boxes, a default anchor overlaps {anchors.bound}"
 
 
 def _values(anchors: Anchors) -> dict[str, Any]:
@@ -313,7 +313,7 @@ def set_training(draft: Draft, train: DetectionDataset, hardware: Hardware) -> N
     start = "from initial weights" if tuned else "from scratch"
     draft.add(
         "Iterations",
-        f"each image is seen {iterations * batch / len(train):.0f} times; {start} about {passes} "
+        f"each image is seen {iterations * batch / len(train):,.0f} times; {start} about {passes} "
         f"times are enough, but 1,000 iterations at least, and {most:,} at most "
         f"{'without' if hardware.gpu_memory is None else 'with'} a GPU",
         {"train.max_iter": iterations},

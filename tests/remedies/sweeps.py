@@ -163,7 +163,7 @@ def collect(one: Trial) -> Wrong:
     return wrong(ResultsReader(["bbox/AP"]).read, one)
 
 
-@case("correct the metric in the sweep's file; the same command then trains nothing again")
+@case("correct the metric in the sweep's file; what is trained is not trained again")
 def a_metric_of_an_unknown_class(training: Training, tmp_path: Path) -> Attempts:
     one = evaluated(training, tmp_path)
     for metric in ("AP-cat", "AP50-dog", "AP-dog"):

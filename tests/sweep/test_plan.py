@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from roilab.engine import config
 from roilab.errors import UserError
-from roilab.sweep import load_sweep, resolve
+from roilab.sweep import check_classes_of_metrics, load_sweep, resolve
 from roilab.sweep.plan import load_saved_sweep, parse_seeds, plan_trials, save_sweep, select_trials
 from roilab.sweep.state import trial_identity
 
@@ -214,6 +214,17 @@ def test_what_the_configs_hold(tmp_path: Path) -> None:
 def test_mistakes_in_configs(tmp_path: Path, arms: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=f"(?s){message}"):
         resolve(load_sweep(small(tmp_path, **arms)))
+
+
+def test_a_class_of_a_metric_is_looked_for_before_any_training(figures, tmp_path: Path) -> None:
+    places = [f"data.train.files={figures.train}", f"data.train.images={figures.train.parent}"]
+    sweep = load_sweep(small(tmp_path, a={}, b={"train.max_iter": 3}), places)
+    check_classes_of_metrics(replace(sweep, metrics=("segm/AP", "segm/AP-car", "bbox/AP50-person")))
+    with pytest.raises(UserError, match="one of car, person") as error:
+        check_classes_of_metrics(replace(sweep, metrics=("segm/AP-caar",)))
+    assert error.value.found == "segm/AP-caar"
+    elsewhere = load_sweep(small(tmp_path, a={}, b={"train.max_iter": 3}))
+    check_classes_of_metrics(elsewhere)  # without such a metric, no data are read
 
 
 def test_a_config_alone_has_no_arms() -> None:

@@ -37,6 +37,7 @@ from roilab.sweep import (
     State,
     Sweep,
     Trial,
+    check_classes_of_metrics,
     check_files_of_folds,
     load_sweep,
     resolve,
@@ -80,6 +81,7 @@ def main(arguments: list[str]) -> int:
         return 0
 
     check_files_of_folds(sweep)
+    check_classes_of_metrics(sweep)
     command = shlex.join(["roilab", "sweep", *arguments])
     sweep = save_sweep(sweep, command, args.output)
     states = {trial: state_of(trial) for trial in plan_trials(sweep, args.output)}

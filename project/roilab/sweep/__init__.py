@@ -1,6 +1,7 @@
 """Ablations: arms and seeds -> runs -> a comparison."""
 
 from roilab.sweep.cluster import run_on_cluster as run_on_cluster
+from roilab.sweep.definition import check_classes_of_metrics as check_classes_of_metrics
 from roilab.sweep.definition import check_files_of_folds as check_files_of_folds
 from roilab.sweep.definition import load_sweep as load_sweep
 from roilab.sweep.definition import resolve as resolve

@@ -17,11 +17,13 @@ from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine import overrides as texts
+from roilab.engine.build_data import build_dataset
 from roilab.engine.config_diff import differences
 from roilab.engine.train_keys import dependent_on
 from roilab.errors import UserError, argument
 from roilab.evaluation.ap import METRICS, TASK_NAMES
 from roilab.sweep.plan import Arm, Sweep, check_seeds, folder_name
+from roilab.sweep.results import no_such_class
 
 _KEYS = ("base", "overrides", "arms", "baseline", "seeds", "folds", "metrics", "published")
 # The metrics that are compared where a sweep names none.
@@ -105,6 +107,23 @@ def check_files_of_folds(sweep: Sweep) -> None:
                         remedy="make the folds with roilab data split, as docs/ablations.md says, "
                         "and name their files in the sweep",
                     )
+
+
+def check_classes_of_metrics(sweep: Sweep) -> None:
+    """Raise UserError where a metric is of a class that the data do not have, before any training.
+
+    The data are those of the first arm and fold, and are read only where there is such a metric.
+    """
+    parts = [metric.partition("/") for metric in sweep.metrics]
+    of_classes = [(task, metric) for task, _, metric in parts if metric not in METRICS]
+    if not of_classes:
+        return
+    arm, fold = sweep.arms[0], sweep.folds[0] if sweep.folds else ()
+    cfg = config.load_config(arm.config_file, (*arm.overrides, *fold))
+    classes = cfg.data.classes or build_dataset(cfg, "data.train").classes
+    for task, metric in of_classes:
+        if metric.partition("-")[2] not in classes:
+            raise no_such_class(task, metric, classes)
 
 
 def _check_model(cfg: DictConfig) -> None:
@@ -227,7 +246,7 @@ def _checked(sweep: Sweep) -> Sweep:
     for arm, folder in zip(sweep.arms, folders, strict=True):
         if not folder.strip("._") or folders.count(folder) > 1:
             message = "the arms need different names, or an override several values: key=a,b"
-            raise _wrong(sweep, "arms", message, arm.name)
+            raise _wrong(sweep, "arms", message, arm.name or "an arm without a name")
         if folder in _RESERVED or folder.startswith("report."):
             raise _wrong(sweep, "arms", "an arm would have a folder of the report", arm.name)
         _check_arm(sweep, arm)

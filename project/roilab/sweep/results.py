@@ -122,7 +122,7 @@ class ResultsReader:
             _check_unchanged(run, task, results[task]["AP"], float(metrics["AP"][0]))
             for name in names:
                 if name not in metrics:
-                    raise _no_such_class(task, name, list(matches["all"]))
+                    raise no_such_class(task, name, list(matches["all"]))
                 draws[f"{task}/{name}"] = metrics[name]
             curves[task] = ap_by_iou(matches["all"])
             images[task] = image_ap50(matches["all"])
@@ -142,13 +142,14 @@ class ResultsReader:
         )
 
 
-def _no_such_class(task: str, metric: str, classes: Sequence[str]) -> UserError:
+def no_such_class(task: str, metric: str, classes: Sequence[str]) -> UserError:
+    """The error for a metric of a class that is none of these."""
     return UserError(
         "a metric that is compared is of a class that the data do not have",
         key="sweep.metrics",
         found=f"{task}/{metric}",
         expected=f"AP- or AP50- and one of {', '.join(classes)}",
-        remedy="correct the metric in the sweep's file; the same command then trains nothing again",
+        remedy="correct the metric in the sweep's file; what is trained is not trained again",
     )
 
 

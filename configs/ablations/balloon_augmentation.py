@@ -11,19 +11,13 @@ image of 512 pixels; the 13 validation images of the set are not used.
 _images = "datasets/balloon/train"
 _crops = "data.augmentations.crops"
 _copy_paste = {"_target_": "roilab.data.copy_paste.CopyPaste"}
+_always = {f"{_crops}.copy_paste": {**_copy_paste, "probability": 1.0}}
 # Brightness, contrast and saturation, from grey to twice as colourful: balloons have any colour.
 _stronger_light = {
     f"{_crops}.augmentations.{place}.intensity_{end}": value
     for place, ends in ((3, (0.5, 1.5)), (4, (0.5, 1.5)), (5, (0.0, 2.0)))
     for end, value in zip(("min", "max"), ends, strict=True)
 }
-
-
-def _preset(name):
-    """The arm of a preset: crops of 320 pixels from images of 512 pixels."""
-    scale = f"data.augmentations.{name}.augmentations.0"
-    sides = {f"{scale}.{side}": 512 for side in ("target_height", "target_width")}
-    return {"data.augmentation": name, "data.augmentation_size": 320, **sides}
 
 
 sweep = dict(
@@ -42,10 +36,9 @@ sweep = dict(
     ],
     arms={
         "crops": {},  # balloon_mask as it is: changes of scale and light
-        "small": _preset("small"),  # the same with rotations
         "copy-paste": {f"{_crops}.copy_paste": _copy_paste},
-        "copy-paste always": {f"{_crops}.copy_paste": {**_copy_paste, "probability": 1.0}},
-        "copy-paste, stronger light": {f"{_crops}.copy_paste": _copy_paste, **_stronger_light},
+        "copy-paste always": _always,
+        "copy-paste always, stronger light": {**_always, **_stronger_light},
     },
     baseline="crops",
     metrics=["segm/AP", "segm/AP50", "bbox/AP"],

@@ -95,3 +95,13 @@ def a_base_with_a_head_that_the_data_cannot_train(tmp_path: Path) -> Attempts:
     file = via_json(tmp_path, [polygon(kind="dog")])
     for base in ("small_keypoint", None):
         yield wrong(suggest_config, {"data.train.files": str(file)}, [], Hardware(2, None), base)
+
+
+@case("several files are a list: {}")
+def two_files_as_one_name(tmp_path: Path) -> Attempts:
+    files = [via_json(tmp_path, [polygon(kind="dog")], name=f"{name}.json") for name in "ab"]
+    names = list(map(str, files))
+    images = [f"data.{split}.images={tmp_path}" for split in ("train", "val")]
+    val = f"data.val.files={files[0]}"
+    yield begin(f"data.train.files={','.join(names)}", val, *images)
+    yield begin(f"data.train.files=[{', '.join(names)}]", val, *images)

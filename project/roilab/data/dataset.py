@@ -332,7 +332,12 @@ def _sources(
             require_labels(path)
         elif not path.is_file():
             message = "the annotation file does not exist"
-            raise UserError(message, key="files", file=path, remedy="give files=FILE images=DIR")
+            remedy = "give files=FILE images=DIR"
+            parts = str(path).split(",")
+            if len(parts) > 1 and all(Path(part.strip()).is_file() for part in parts):
+                several = argument("files", [part.strip() for part in parts])
+                remedy = f"several files are a list: {several}"
+            raise UserError(message, key="files", file=path, remedy=remedy)
     sources = list(zip(paths, _folders(paths, images), strict=True))
     known: set[object] = set()
     for path, roots in sources:

@@ -367,7 +367,7 @@ class TestBench:
 
     # Their parts are those of other benchmarks: ours, the references, memory.
     PUT_TOGETHER = frozenset(
-        ("infer_mask_memory", "infer_keypoint_fast_stock", "infer_mask_fast_stock")
+        ("infer_keypoint_memory", "infer_keypoint_fast_stock", "infer_mask_fast_stock")
     )
 
     @pytest.mark.parametrize("name", sorted(SMALL.keys() - PUT_TOGETHER))

@@ -27,6 +27,7 @@ from roilab.engine.old_names import with_new_names
 from roilab.engine.overrides import write_for_shell
 from roilab.errors import UserError
 from roilab.files import config_folder, write_whole
+from roilab.via.records import collector_paused
 
 # What wrong arguments make a model, loader or optimizer raise, when it is built or first used.
 UNBUILDABLE = (
@@ -87,6 +88,7 @@ def is_code(path: str | Path) -> bool:
     return Path(path).suffix == ".py"
 
 
+@collector_paused()
 def load_config(
     path: str | Path, overrides: Sequence[str] = (), *, init_checkpoint: str | None = None
 ) -> DictConfig:

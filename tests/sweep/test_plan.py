@@ -222,7 +222,7 @@ def test_a_class_of_a_metric_is_looked_for_before_any_training(figures, tmp_path
     check_classes_of_metrics(replace(sweep, metrics=("segm/AP", "segm/AP-car", "bbox/AP50-person")))
     with pytest.raises(UserError, match="one of car, person") as error:
         check_classes_of_metrics(replace(sweep, metrics=("segm/AP-caar",)))
-    assert error.value.found == "segm/AP-caar"
+    assert (error.value.file, error.value.found) == (sweep.file, "segm/AP-caar")
     elsewhere = load_sweep(small(tmp_path, a={}, b={"train.max_iter": 3}))
     check_classes_of_metrics(elsewhere)  # without such a metric, no data are read
 

@@ -162,12 +162,12 @@ def with_other_bytes(
 
     Whoever compresses images anew has as many as images.
     """
-    warnings = []
-    for image, place in zip(labelled.images, places, strict=True):
-        warning = (
-            other_bytes(labelled.file, image.record, place) if isinstance(place, Path) else None
-        )
-        warnings += [warning] if warning is not None else []
+    checked = [
+        other_bytes(labelled.file, image.record, place)
+        for image, place in zip(labelled.images, places, strict=True)
+        if isinstance(place, Path)
+    ]
+    warnings = [warning for warning in checked if warning is not None]
     if len(warnings) <= 1:
         return warnings
     names = first_of([f"{warning.image} ({warning.message})" for warning in warnings], SHOWN)

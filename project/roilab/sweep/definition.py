@@ -123,7 +123,7 @@ def check_classes_of_metrics(sweep: Sweep) -> None:
     classes = cfg.data.classes or build_dataset(cfg, "data.train").classes
     for task, metric in of_classes:
         if metric.partition("-")[2] not in classes:
-            raise no_such_class(task, metric, classes)
+            raise no_such_class(sweep.file, task, metric, classes)
 
 
 def _check_model(cfg: DictConfig) -> None:

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ class ResultsReader:
             _check_unchanged(run, task, results[task]["AP"], float(metrics["AP"][0]))
             for name in names:
                 if name not in metrics:
-                    raise no_such_class(task, name, list(matches["all"]))
+                    raise no_such_class(run.folder, task, name, list(matches["all"]))
                 draws[f"{task}/{name}"] = metrics[name]
             curves[task] = ap_by_iou(matches["all"])
             images[task] = image_ap50(matches["all"])
@@ -142,10 +143,15 @@ class ResultsReader:
         )
 
 
-def no_such_class(task: str, metric: str, classes: Sequence[str]) -> UserError:
-    """The error for a metric of a class that is none of these."""
+def no_such_class(file: str | Path, task: str, metric: str, classes: Sequence[str]) -> UserError:
+    """The error for a metric of a class that is none of these.
+
+    Args:
+        file: the sweep's, or a run folder whose data have these classes.
+    """
     return UserError(
         "a metric that is compared is of a class that the data do not have",
+        file=file,
         key="sweep.metrics",
         found=f"{task}/{metric}",
         expected=f"AP- or AP50- and one of {', '.join(classes)}",

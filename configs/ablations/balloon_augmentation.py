@@ -9,15 +9,7 @@ image of 512 pixels; the 13 validation images of the set are not used.
 """
 
 _images = "datasets/balloon/train"
-_crops = "data.augmentations.crops"
-_copy_paste = {"_target_": "roilab.data.copy_paste.CopyPaste"}
-_always = {f"{_crops}.copy_paste": {**_copy_paste, "probability": 1.0}}
-# Brightness, contrast and saturation, from grey to twice as colourful: balloons have any colour.
-_stronger_light = {
-    f"{_crops}.augmentations.{place}.intensity_{end}": value
-    for place, ends in ((3, (0.5, 1.5)), (4, (0.5, 1.5)), (5, (0.0, 2.0)))
-    for end, value in zip(("min", "max"), ends, strict=True)
-}
+_copy_paste = "data.augmentations.crops.copy_paste"
 
 
 sweep = dict(
@@ -35,10 +27,10 @@ sweep = dict(
         for fold in range(5)
     ],
     arms={
-        "crops": {},  # balloon_mask as it is: changes of scale and light
-        "copy-paste": {f"{_crops}.copy_paste": _copy_paste},
-        "copy-paste always": _always,
-        "copy-paste always, stronger light": {**_always, **_stronger_light},
+        "crops": {_copy_paste: None},  # changes of scale and light
+        "with copy-paste": {
+            _copy_paste: {"_target_": "roilab.data.copy_paste.CopyPaste", "probability": 1.0}
+        },
     },
     baseline="crops",
     metrics=["segm/AP", "segm/AP50", "bbox/AP"],

@@ -272,7 +272,7 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
         raise ValueError("its pixels are signed, or of 32 bits: save it with 8 or 16, unsigned")
     if turn is not None:
         image = image.transpose(turn)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))  # convert would copy
 
 
 def bits_of(path: str | Path) -> int:

@@ -216,6 +216,16 @@ def test_mistakes_in_configs(tmp_path: Path, arms: dict[str, Any], message: str)
         resolve(load_sweep(small(tmp_path, **arms)))
 
 
+def test_a_metric_is_of_a_task_that_an_arm_has(tmp_path: Path) -> None:
+    sweep = load_sweep(small(tmp_path, a={}, b={"train.max_iter": 3}))
+    with pytest.raises(UserError, match="no arm has") as error:
+        resolve(replace(sweep, metrics=("segm/AP", "keypoints/AP")))
+    assert (error.value.file, error.value.found) == (sweep.file, "keypoints/AP")
+    # One arm is enough; what is compared where a sweep names no metrics fits any model.
+    boxes = {"model.roi_heads.mask_in_features": None}
+    resolve(replace(load_sweep(small(tmp_path, a={}, b=boxes)), metrics=("segm/AP",)))
+
+
 def test_a_class_of_a_metric_is_looked_for_before_any_training(figures, tmp_path: Path) -> None:
     places = [f"data.train.files={figures.train}", f"data.train.images={figures.train.parent}"]
     sweep = load_sweep(small(tmp_path, a={}, b={"train.max_iter": 3}), places)
@@ -227,9 +237,20 @@ def test_a_class_of_a_metric_is_looked_for_before_any_training(figures, tmp_path
     check_classes_of_metrics(elsewhere)  # without such a metric, no data are read
 
 
-def test_a_config_alone_has_no_arms() -> None:
-    with pytest.raises(UserError, match="key=a,b"):
-        load_sweep(BASE)
+def test_a_config_alone_is_an_arm_where_there_are_several_seeds() -> None:
+    for seeds in (None, [3]):
+        with pytest.raises(UserError, match="key=a,b, or the sweep several seeds"):
+            load_sweep(BASE, ["train.max_iter=7"], seeds)
+    sweep = load_sweep(BASE, ["train.max_iter=7"], [3, 1])
+    assert (sweep.seeds, sweep.baseline) == ((3, 1), "figures_mask")
+    assert [arm.overrides for arm in sweep.arms] == [("train.max_iter=7",)]
+    trials = plan_trials(sweep, Path("out"))
+    assert [trial.folder for trial in trials] == [
+        Path(f"out/figures_mask/seed_{n}") for n in (3, 1)
+    ]
+    # With values to choose from, arms are named as before.
+    several = load_sweep(BASE, ["train.max_iter=7,8"], [3, 1])
+    assert [arm.name for arm in several.arms] == ["max_iter=7", "max_iter=8"]
 
 
 def test_seeds() -> None:

@@ -3,6 +3,7 @@
     roilab sweep configs/ablations/figures_pooler_mask.py --output outputs/poolers
     roilab sweep configs/figures_mask.py pooler.op=roi_pool,roi_align --seeds 0,1,2 \\
         --output outputs/poolers
+    roilab sweep configs/figures_mask.py --seeds 0,1,2 --output outputs/repeated
     roilab sweep report outputs/poolers
 
 Each arm and seed is a process with a run folder of its own. The same command again skips trainings
@@ -15,7 +16,6 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from types import FrameType
@@ -69,9 +69,8 @@ def main(arguments: list[str]) -> int:
     trusted.allow(args.trust)
     parameters = dict(map(parameter, args.slurm or ()))
     # A typo should cost no training.
-    sweep = resolve(load_sweep(config.find_config(args.file), args.overrides))
-    if args.seeds is not None:
-        sweep = replace(sweep, seeds=parse_seeds(args.seeds))
+    seeds = None if args.seeds is None else parse_seeds(args.seeds)
+    sweep = resolve(load_sweep(config.find_config(args.file), args.overrides, seeds))
     trials = plan_trials(sweep, args.output)
     selected = select_trials(trials, args.only)
     open_trials = [trial for trial in selected if state_of(trial).kind != "done"]

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from roilab.engine import config
 from roilab.engine import overrides as texts
-from roilab.engine.build_data import build_dataset
+from roilab.engine.build_data import build_dataset, tasks_of
 from roilab.engine.config_diff import differences
 from roilab.engine.train_keys import dependent_on
 from roilab.errors import UserError, argument
@@ -34,11 +34,14 @@ _RESERVED = ("plots", "pictures", "jobs", "sweep.json")
 _OF_TRIAL = {"train.seed": "seeds", "train.output_dir": "output"}
 
 
-def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
+def load_sweep(
+    file: str | Path, overrides: Sequence[str] = (), seeds: Sequence[int] | None = None
+) -> Sweep:
     """A sweep from a lazy file, and from overrides, of which `key=a,b` makes arms.
 
     The file has a dict `sweep`, see configs/ablations, or is a training config, for which the
-    overrides make all arms. The overrides are of every arm, applied after its own.
+    overrides make all arms; with several seeds, the config itself may be the only one. The
+    overrides are of every arm, applied after its own. Seeds take the place of the file's.
 
     Raises:
         UserError: the file is neither, has keys that no sweep has, or contradicts itself.
@@ -52,10 +55,16 @@ def load_sweep(file: str | Path, overrides: Sequence[str] = ()) -> Sweep:
             raise UserError(message, file=file, expected=expected, remedy=remedy)
         sweep = _from_dict(Path(file), config.to_plain_data(cfg)["sweep"])
     elif "model" in cfg:
-        sweep = Sweep(str(file), (Arm("", str(file), (), {}),), "", (0,), _METRICS, "")
+        repeated = len(seeds or ()) > 1 and not any(
+            len(texts.choices(text)) > 1 for text in overrides
+        )
+        name = Path(file).stem if repeated else ""
+        sweep = Sweep(str(file), (Arm(name, str(file), (), {}),), name, (0,), _METRICS, "")
     else:
         expected = "a dict `sweep`, as in configs/ablations, or a key `model`"
         raise UserError("neither a sweep nor a training config", file=file, expected=expected)
+    if seeds is not None:
+        sweep = replace(sweep, seeds=tuple(seeds))
     return _checked(_with_overrides(sweep, overrides))
 
 
@@ -63,8 +72,9 @@ def resolve(sweep: Sweep) -> Sweep:
     """The sweep with the digests of its arms' configs and their iterations, once all can be built.
 
     Raises:
-        UserError: a config has no such key, its model cannot be built, two arms are the same, or an
-            arm would evaluate weights that are trained in another way.
+        UserError: a config has no such key, its model cannot be built, two arms are the same, an
+            arm would evaluate weights that are trained in another way, or a metric is of a task
+            that no arm has.
     """
     cfgs = {arm.name: config.load_config(arm.config_file, arm.overrides) for arm in sweep.arms}
     arms: list[Arm] = []
@@ -87,7 +97,17 @@ def resolve(sweep: Sweep) -> Sweep:
                 message = "its weights would be trained in another way"
                 value = f"{arm.weights_of} differs in {', '.join(trained)}"
                 raise _wrong(sweep, f"arms.{arm.name}.weights_of", message, value)
+    if sweep.metrics != _METRICS:
+        _check_tasks_of_metrics(sweep, list(cfgs.values()))
     return replace(sweep, arms=tuple(arms))
+
+
+def _check_tasks_of_metrics(sweep: Sweep, cfgs: Sequence[DictConfig]) -> None:
+    tasks = dict.fromkeys(task for cfg in cfgs for task in tasks_of(cfg.model.roi_heads))
+    for metric in sweep.metrics:
+        if metric.partition("/")[0] not in tasks:
+            message = "a metric that is compared is of a task that no arm has"
+            raise _wrong(sweep, "metrics", message, metric, f"a metric of {' or '.join(tasks)}")
 
 
 def check_files_of_folds(sweep: Sweep) -> None:
@@ -245,7 +265,10 @@ def _checked(sweep: Sweep) -> Sweep:
     folders = [folder_name(arm.name).lower() for arm in sweep.arms]
     for arm, folder in zip(sweep.arms, folders, strict=True):
         if not folder.strip("._") or folders.count(folder) > 1:
-            message = "the arms need different names, or an override several values: key=a,b"
+            message = (
+                "the arms need different names, or an override several values, key=a,b, or the "
+                "sweep several seeds"
+            )
             raise _wrong(sweep, "arms", message, arm.name or "an arm without a name")
         if folder in _RESERVED or folder.startswith("report."):
             raise _wrong(sweep, "arms", "an arm would have a folder of the report", arm.name)

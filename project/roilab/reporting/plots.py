@@ -7,14 +7,15 @@ Text and axes have the colour of the page's text, and a middle tone where the SV
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from roilab.escaping import one_line
 from roilab.evaluation.analysis import running_mean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = ("#2f7fd0", "#c9660a", "#2a9058", "#9a5fd0", "#d0455a", "#128a98", "#94702c", "#74808c")
 _MARKERS = "os^Dv*Xp"
@@ -76,8 +77,11 @@ def intervals(bars: Mapping[str, tuple[float, float, float]], title: str, xlabel
 
 
 @contextmanager
-def _figure(title: str, xlabel: str, ylabel: str, height: float) -> Iterator[tuple[Figure, Any]]:
+def _figure(title: str, xlabel: str, ylabel: str, height: float) -> Iterator[tuple["Figure", Any]]:
     """A figure with its axes, and within the block its settings."""
+    import matplotlib  # a tenth of the time that a command needs to start; few draw a plot
+    from matplotlib.figure import Figure
+
     # Ids in the SVG are salted, since a page holds several plots.
     with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": one_line(title)}):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
@@ -97,7 +101,7 @@ def _style(index: int) -> dict[str, Any]:
     }
 
 
-def _svg(figure: Figure, names: Iterable[str] = ()) -> str:
+def _svg(figure: "Figure", names: Iterable[str] = ()) -> str:
     """The text of a figure, with the names of its lines in a legend below it."""
     lines = [line for line in figure.axes[0].lines if line.get_linestyle() != "None"]
     if names:

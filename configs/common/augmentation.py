@@ -62,6 +62,6 @@ presets = dict(
     copy_paste=preset(
         _small(),
         recompute_boxes=True,
-        copy_paste=L(CopyPaste)(probability=0.5, share=0.5, min_visible=0.1),
+        copy_paste=L(CopyPaste)(probability=1.0, share=0.5, min_visible=0.1),
     ),
 )

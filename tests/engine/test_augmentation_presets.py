@@ -55,7 +55,7 @@ def test_every_config_has_every_preset(file: str) -> None:
     small, paste = loader(file, f"{KEY}=small"), loader(file, PASTE)
     assert names(small) == names(paste) == SMALL
     assert small["copy_paste"] is None
-    assert paste["copy_paste"]["probability"] == 0.5
+    assert paste["copy_paste"]["probability"] == 1.0
     assert {**paste, "copy_paste": None} == small
     for node in (small, paste, loader(file, f"{KEY}=lsj")):
         assert node["recompute_boxes"], "crops need it"
@@ -104,7 +104,7 @@ def test_overrides_of_copy_paste() -> None:
     for key in ("dataloader.train", "data.augmentations.copy_paste"):
         node = loader(FIGURES, PASTE, f"{key}.copy_paste.share=0.25")
         assert node["copy_paste"]["share"] == 0.25
-        assert node["copy_paste"]["probability"] == 0.5
+        assert node["copy_paste"]["probability"] == 1.0
     assert loader(FIGURES, PASTE, "dataloader.train.copy_paste=null")["copy_paste"] is None
 
 

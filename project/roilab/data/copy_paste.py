@@ -37,7 +37,7 @@ class CopyPaste:
         UserError: one of them does not lie between 0 and 1.
     """
 
-    probability: float = 0.5
+    probability: float = 1.0
     share: float = 0.5
     min_visible: float = 0.1
 

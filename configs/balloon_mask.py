@@ -10,6 +10,8 @@ About 11 minutes on two cores with AMX; box AP 26.3, mask AP 28.7 (docs/results/
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
+from roilab.data.copy_paste import CopyPaste
+
 from .common.augmentation import preset
 from .small_mask import data, dataloader, evaluation, lr_multiplier, model, optimizer, pooler, train
 
@@ -17,8 +19,8 @@ for _split in ("train", "val"):
     _folder = f"datasets/balloon/{_split}"
     data[_split].update(files=f"{_folder}/via_region_data.json", images=_folder)
 
-# There are few images: large changes of scale and light add variety (large-scale jitter, "Simple
-# Copy-Paste", arXiv 2012.07177).
+# There are few images: large changes of scale and light and balloons of other images add variety
+# ("Simple Copy-Paste", arXiv 2012.07177). ablations/balloon_augmentation.py compares them.
 data.augmentation = "crops"
 data.augmentations.crops = preset(
     [
@@ -30,10 +32,11 @@ data.augmentations.crops = preset(
         L(T.RandomSaturation)(intensity_min=0.7, intensity_max=1.3),
     ],
     recompute_boxes=True,
+    copy_paste=L(CopyPaste)(),
 )
 
 # A picture may have dozens of balloons, also small ones.
 model.roi_heads.batch_size_per_image = 64
 model.proposal_generator.anchor_generator.sizes = [[24], [48], [96], [192]]
 
-train.update(output_dir="outputs/balloon_mask", max_iter=1100)
+train.update(output_dir="outputs/balloon_mask", max_iter=1500)

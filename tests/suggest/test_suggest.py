@@ -26,8 +26,11 @@ from roilab.suggest.config_file import config_text
 from roilab.suggest.draft import Draft, Hardware
 from roilab.suggest.rules import set_augmentation
 from roilab.suggest.suggest import Suggestion, suggest_config
+from roilab.sweep import load_sweep
 from roilab.synthetic import FiguresPaths
 
+ROOT = Path(__file__).resolve().parents[2]
+BALLOONS = ROOT.parent / "shared/data/balloon"
 CPU, GPU = Hardware(2, None), Hardware(16, 24 * 10**9)
 # A narrow model: no test depends on what it learns.
 NARROW = (
@@ -247,6 +250,22 @@ def test_a_preset_that_only_the_base_has(tmp_path: Path) -> None:
     asked = ["data.augmentation=crops"]
     suggestion = suggest_config(dogs(tmp_path / "mine"), asked, CPU, "balloon_mask")
     assert suggestion.draft.cfg.data.augmentation == "crops"
+
+
+@pytest.mark.skipif(not BALLOONS.is_dir(), reason="the balloon set is not here")
+def test_the_sweep_of_the_balloon_set_trains_what_is_suggested() -> None:
+    folder = BALLOONS / "train"
+    places = {
+        "data.train.files": str(folder / "via_region_data.json"),
+        "data.train.images": str(folder),
+    }
+    draft = suggest_config(places, ["data.rules.default_class=balloon"], CPU).draft
+    base, arm = load_sweep(ROOT / "configs/ablations/balloon_suggest.py").arms
+    assert Path(base.config_file).stem == draft.base
+    suggested = {write(key, value) for part in draft.parts for key, value in part.values.items()}
+    no_difference = ("data.train.", "data.val.", "train.checkpoint_period=", "train.eval_period=")
+    kept = {text for text in suggested if not text.startswith(no_difference)}
+    assert set(arm.overrides) - set(base.overrides) == kept
 
 
 def test_a_base_of_the_user_keeps_its_data_and_rules(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import difflib
 import inspect
+import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeGuard
 
 from detectron2.utils.registry import locate
@@ -17,6 +18,8 @@ from roilab.engine import overrides as texts
 from roilab.errors import UserError
 
 log = logging.getLogger(__name__)
+
+_AnnotationOf = Callable[[str], texts.Kind]  # of a key, see `_annotation_of`
 
 # Dictionaries whose keys are the user's own words.
 _OPEN_KEYS = ("weights", *(f"data{split}.rules.class_map" for split in ("", ".train", ".val")))
@@ -41,9 +44,10 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     for text in sorted(overrides, key=lambda text: not text.startswith(f"{PRESET}=")):
         key, written = texts.split_override(text)
         _copy_shared_list(cfg, key)
-        value = _parsed(cfg, key, written)
+        annotation_of = cache(partial(_annotation_of, cfg))
+        value = _parsed(cfg, key, written, annotation_of)
         _refuse_unknown_keys(cfg, key, value)
-        _refuse_misfit(cfg, key, value)
+        _refuse_misfit(cfg, key, value, annotation_of)
         node_key, _, leaf = key.rpartition(".")
         _separate(cfg, node_key)
         if leaf == "_target_" and node_key:
@@ -56,12 +60,12 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return cfg
 
 
-def _parsed(cfg: DictConfig, key: str, written: str) -> Any:
+def _parsed(cfg: DictConfig, key: str, written: str, annotation_of: _AnnotationOf) -> Any:
     """The value of an override, from its text."""
     try:
-        return texts.parse_value(written, key, partial(_kind_of, cfg))
+        return texts.parse_value(written, key, partial(_kind_of, cfg, annotation_of))
     except ValueError as error:
-        takes_list = texts.misfit(written, _annotation_of(cfg, key)) == texts.A_LIST
+        takes_list = texts.misfit(written, annotation_of(key)) == texts.A_LIST
         quoted = texts.write_for_shell(key, [written] if takes_list else written)
         raise UserError(
             "an override cannot be read",
@@ -87,7 +91,7 @@ def _refuse_unknown_keys(cfg: DictConfig, key: str, value: Any) -> None:
             )
 
 
-def _refuse_misfit(cfg: DictConfig, key: str, value: Any) -> None:
+def _refuse_misfit(cfg: DictConfig, key: str, value: Any, annotation_of: _AnnotationOf) -> None:
     """Refuse a value in the place of a node, or one that the argument at its key does not take."""
     node = _select(cfg, key)
     expected = ""
@@ -96,7 +100,7 @@ def _refuse_misfit(cfg: DictConfig, key: str, value: Any) -> None:
         if value is not None or not may_be_null:
             expected = f"one of the keys below it: {', '.join(map(str, node))}"
     else:
-        expected = texts.misfit(value, _annotation_of(cfg, key))
+        expected = texts.misfit(value, annotation_of(key))
         if expected == texts.A_LIST:
             expected = f"a list: {texts.write(key, [value])}"
     if expected:
@@ -164,14 +168,24 @@ def escaped(value: Any) -> Any:
     return value
 
 
-def keys(cfg: DictConfig | ListConfig, prefix: str = "") -> Iterator[str]:
+def keys(cfg: DictConfig | ListConfig) -> Iterator[str]:
     """All dotted keys of a config, inner nodes included."""
+    return (key for key, *_ in _nodes(cfg))
+
+
+def _nodes(
+    cfg: DictConfig | ListConfig, prefix: str = ""
+) -> Iterator[tuple[str, DictConfig | ListConfig, Any, Any]]:
+    """Each dotted key of a config, the node that it is in, its name in it, and its own node.
+
+    References are not followed.
+    """
     names: Iterable[Any] = cfg if isinstance(cfg, DictConfig) else range(len(cfg))
     for name in names:
-        yield f"{prefix}{name}"
-        value = cfg._get_node(name)
-        if isinstance(value, DictConfig | ListConfig) and not value._is_interpolation():
-            yield from keys(value, f"{prefix}{name}.")
+        node = cfg._get_node(name)
+        yield f"{prefix}{name}", cfg, name, node
+        if isinstance(node, DictConfig | ListConfig) and not node._is_interpolation():
+            yield from _nodes(node, f"{prefix}{name}.")
 
 
 def _keys_of_all_arguments(cfg: DictConfig) -> Iterator[str]:
@@ -255,25 +269,27 @@ def full_name(target: Any) -> str:
     return f"{target.__module__}.{target.__qualname__}" if has_name else str(target)
 
 
-def _kind_of(cfg: DictConfig, key: str) -> texts.Kind:
+def _kind_of(cfg: DictConfig, annotation_of: _AnnotationOf, key: str) -> texts.Kind:
     """The type that a key takes: its annotation, or else the type of its value."""
     parent_key = key.rpartition(".")[0]
     if parent_key in _OPEN_KEYS:
-        return texts.values_kind(_kind_of(cfg, parent_key)) or Any
-    annotation = _annotation_of(cfg, key)
+        return texts.values_kind(_kind_of(cfg, annotation_of, parent_key)) or Any
+    annotation = annotation_of(key)
     return texts.kind_of_value(_select(cfg, key)) if annotation is Any else annotation
 
 
 def _annotation_of(cfg: DictConfig, key: str) -> texts.Kind:
     """The annotation of the argument that a key sets, itself or by a reference to it; Any: none."""
     node = _raw(cfg, key)
-    names = keys(cfg) if node is not None else ()
-    for name in (key, *names):
-        if name == key or _source(_raw(cfg, name)) is node:
-            parent, leaf = _parent(cfg, name)
-            parameter = _arguments_of_node(parent).get(leaf)
-            if parameter is not None and parameter.annotation is not parameter.empty:
-                return parameter.annotation
+    referring = (
+        (parent, str(name))
+        for _, parent, name, value in _nodes(cfg)
+        if node is not None and isinstance(parent, DictConfig) and _source(value) is node
+    )
+    for parent, leaf in itertools.chain([_parent(cfg, key)], referring):
+        parameter = _arguments_of_node(parent).get(leaf)
+        if parameter is not None and parameter.annotation is not parameter.empty:
+            return parameter.annotation
     return Any
 
 

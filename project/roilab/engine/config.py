@@ -6,7 +6,9 @@ allows. A mistake in either is a UserError with its key.
 """
 
 import builtins
+import copy
 import difflib
+import functools
 import importlib.resources
 import importlib.util
 import sys
@@ -53,6 +55,12 @@ TOPK = f"{_PREDICTOR}.test_topk_per_image"
 
 def upstream(path: str) -> DictConfig:
     """A lazy config of the installed Detectron2, e.g. `common/models/mask_rcnn_fpn.py`."""
+    return copy.deepcopy(_upstream(path))
+
+
+# Detectron2 runs a file of a config anew for each other file that imports from it.
+@functools.cache
+def _upstream(path: str) -> DictConfig:
     configs = importlib.resources.files("detectron2") / "model_zoo/configs"
     return LazyConfig.load(str(configs / path))
 

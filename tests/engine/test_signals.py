@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
 from roilab.data.workers import END_SIGNALS, leave_signals, signals_blocked
-from roilab.engine import signals
+from roilab.engine import config, signals
 from roilab.engine import train as training
+from roilab.engine.checkpoint import read_checkpoint
 from roilab.engine.signals import Interrupted, Stop, stop_on_signals
 from roilab.engine.train import Trainer, TrainingLoop
 from roilab.errors import UserError, machine_failure
@@ -228,6 +230,28 @@ def test_what_fails_in_the_words_of_another() -> None:
     assert machine_failure(error) is None
     error.__context__ = RuntimeError("DataLoader worker (pid 17) is killed by signal: Killed. ")
     assert "worker (pid 17) is killed by signal: Killed" in str(machine_failure(error))
+
+
+def test_a_lost_worker_is_no_fault_of_what_is_done_just_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch says it from a signal, whatever the main process does just then."""
+
+    def lost(*_: object, **__: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    file, node = tmp_path / "weights.pth", OmegaConf.create({"_target_": "builtins.dict"})
+    torch.save({"weights": torch.zeros(3)}, file)
+    work = {
+        "config.instantiate": lambda: config.build(node, "model"),
+        "checkpoint.torch.load": lambda: read_checkpoint(file),
+        "checkpoint.zipfile.ZipFile": lambda: read_checkpoint(file),
+    }
+    for place, do in work.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(f"roilab.engine.{place}", lost)
+            with pytest.raises(RuntimeError, match="pid 7"):
+                do()
 
 
 def test_no_room_for_the_libraries(data: Path, tmp_path: Path) -> None:

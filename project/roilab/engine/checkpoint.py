@@ -23,7 +23,7 @@ from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
 from roilab.engine.run_record import RECORD, Digest, replacing, verify
-from roilab.errors import UserError
+from roilab.errors import UserError, is_lost_worker
 from roilab.files import open_plain, whole
 from roilab.modeling.torchvision_weights import is_of_torchvision, to_detectron2, unmet_settings
 from roilab.text import first_of
@@ -216,6 +216,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:  # torch's reader raises what it likes on bad content
+        if is_lost_worker(error):
+            raise
         raise _unreadable(path, error) from error
     if not isinstance(content, dict):
         raise _unreadable(path, f"a {type(content).__name__}")
@@ -261,6 +263,8 @@ def _check_archive(path: Path, file: IO[bytes]) -> None:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
     except Exception as error:  # of a damaged archive, of many kinds
+        if is_lost_worker(error):
+            raise
         raise _unreadable(path, error) from error
     if damaged is not None:
         raise _unreadable(path, f"{damaged} in it does not agree with its checksum")

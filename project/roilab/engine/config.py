@@ -27,7 +27,7 @@ from roilab.engine import config_keys, trusted
 from roilab.engine.config_keys import PRESET, escaped, override
 from roilab.engine.old_names import with_new_names
 from roilab.engine.overrides import write_for_shell
-from roilab.errors import UserError
+from roilab.errors import UserError, is_lost_worker
 from roilab.files import config_folder, write_whole
 from roilab.via.records import collector_paused
 
@@ -363,6 +363,8 @@ def build(node: Any, key: str, **arguments: Any) -> Any:
         # The node's arguments, under the names that they have in the config.
         raise error.with_keys(keys, write_for_shell) from error
     except UNBUILDABLE as error:
+        if is_lost_worker(error):  # of another loader, while this node was built
+            raise
         package = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
         remedy = None
         if package and importlib.util.find_spec(package) is None:

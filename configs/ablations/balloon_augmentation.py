@@ -4,8 +4,9 @@ roilab data split datasets/balloon/train/via_region_data.json --default-class ba
     --output datasets/balloon/folds
 roilab sweep configs/ablations/balloon_augmentation.py --output outputs/balloon_augmentation \
     data.rules.default_class=balloon
-Not run yet. All arms train for 1,500 iterations of four crops of 320 pixels, whose scale 1 is an
-image of 512 pixels; the 13 validation images of the set are not used.
+All arms train for 1,500 iterations of four crops of 320 pixels, whose scale 1 is an image of 512
+pixels; the 13 validation images of the set are not used. Copy-paste gains 13.2 mask AP, 10.3 to
+16.1 (docs/results/balloon.md).
 """
 
 _images = "datasets/balloon/train"

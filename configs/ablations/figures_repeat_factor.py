@@ -2,8 +2,8 @@
 
 roilab figures --out datasets/figures_128_rare --size 128 --train 1600 --val 256 --car-share 0.05
 roilab sweep configs/ablations/figures_repeat_factor.py --output outputs/figures_repeat_factor
-Not run yet. The validation images are those of the other sweeps, in which cars are a third of the
-objects, so that their AP varies less: common/figures.py.
+Mask AP of cars +5.9, 4.4 to 7.4 (docs/results). The validation images are those of the other
+sweeps, in which cars are a third of the objects, so that their AP varies less: common/figures.py.
 """
 
 from .common.figures import on_figures

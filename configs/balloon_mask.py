@@ -4,8 +4,8 @@ roilab train --config-file configs/balloon_mask.py data.rules.default_class=ball
 Put the set (61 and 13 images) into datasets/balloon/{train,val}, or name another place with
 data.train.files, data.train.images, data.val.files and data.val.images. Its files state no class,
 so the command does; a class in this config would also be that of other data.
-0.35 s an iteration on two cores with bfloat16; box AP 40.0, mask AP 47.0, the means of five seeds
-(docs/results/balloon.md).
+About 15 minutes on one of two cores, in bfloat16; box AP 40.0, mask AP 47.0, the means of five
+seeds (docs/results/balloon.md).
 """
 
 import detectron2.data.transforms as T

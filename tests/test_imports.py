@@ -192,9 +192,20 @@ def test_replaced_methods_are_caught(source: str) -> None:
     assert patches(source)
 
 
-@pytest.mark.parametrize("room", ["roilab", "roilab.via", "roilab.skeleton", "roilab.image_files"])
-def test_import_is_light(room: str) -> None:
+def imported_by(room: str) -> set[str]:
+    """The packages that a new process has after the import of a room."""
     code = f"import sys, {room}; print(*{{m.partition('.')[0] for m in sys.modules}})"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=PACKAGE.parent, check=True, capture_output=True, text=True)
-    assert not HEAVY & set(done.stdout.split())
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("room", ["roilab", "roilab.via", "roilab.skeleton", "roilab.image_files"])
+def test_import_is_light(room: str) -> None:
+    assert not HEAVY & imported_by(room)
+
+
+def test_no_command_starts_with_what_only_plots_need() -> None:
+    packages = imported_by("roilab.cli.train, roilab.cli.evaluate, roilab.cli.sweep")
+    assert "torch" in packages
+    assert "matplotlib" not in packages

@@ -102,6 +102,13 @@ class TestTargets:
             config.load_config(LEAF, [target, f"{HEAD}.fc_dims=[8]"])
 
 
+def test_a_config_of_detectron2_is_a_new_one_each_time() -> None:
+    path = "common/models/mask_rcnn_fpn.py"
+    before = config.to_plain_data(config.upstream(path))
+    config.upstream(path).model.roi_heads.num_classes = 7
+    assert config.to_plain_data(config.upstream(path)) == before
+
+
 def test_a_config_may_build_on_the_model_zoo(tmp_path) -> None:
     path = tmp_path / "zoo.py"
     path.write_text(

@@ -52,9 +52,8 @@ def test_arms_of_the_balloon_set_train_on_crops_of_one_size() -> None:
 
 @sweep_files
 def test_every_arm_builds_and_differs(file: Path) -> None:
-    sweep = resolve(
-        load_sweep(file)
-    )  # it builds the arms' models, and refuses those that are equal
+    # It builds the model of each arm, and refuses arms that are the same.
+    sweep = resolve(load_sweep(file))
     built = []
     for arm in sweep.arms:
         cfg = config.load_config(arm.config_file, arm.overrides)

@@ -115,6 +115,14 @@ def test_the_mean_has_its_interval(written: Path) -> None:
     assert 0 <= low < HALF < high <= 100
 
 
+def test_the_mean_has_its_interval_also_where_it_is_not_compared(
+    written: Path, copied: Path
+) -> None:
+    folder = write(sweep(metrics=("segm/AP50",)), copied)
+    assert tables(folder)["Box AP"] == tables(written)["Box AP"]
+    assert [row["metric"] for row in tables(folder)["Difference to pool | max"]] == ["mask AP50"]
+
+
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory: pytest.TempPathFactory, folders: Folders) -> tuple[Folders, Folders]:
     """The held-out images of two folds."""

@@ -36,7 +36,8 @@ class RunResults:
     Attributes:
         data: the names of the validation sets, which follow from their content.
         images: the number of images in them.
-        draws: 1 + B values of `task/metric`, see `roilab.evaluation.bootstrap`.
+        draws: 1 + B values of `task/metric`, of AP and of what is compared, see
+            `roilab.evaluation.bootstrap`.
         ap_by_iou: AP in percent at each threshold, by task.
         image_ap50: I, in the order of the images' ids, by task.
         keypoint_oks: mean OKS term of each keypoint, where there are keypoints.
@@ -116,8 +117,10 @@ class ResultsReader:
         curves = {}
         images = {}
         for task in results:
-            names = [name.partition("/")[2] for name in self.metrics if name.startswith(f"{task}/")]
-            areas = {"all", *(METRICS[name][0] for name in METRICS.keys() & set(names))}
+            compared = [metric.partition("/") for metric in self.metrics]
+            # The table of AP has its interval also where it is not compared.
+            names = {"AP", *(name for of, _, name in compared if of == task)}
+            areas = {"all", *(METRICS[name][0] for name in METRICS.keys() & names)}
             matches = {area: match_detections(truth, detections, task, area) for area in areas}
             metrics = metrics_of_draws(matches, weights)
             _check_unchanged(run, task, results[task]["AP"], float(metrics["AP"][0]))
